@@ -1,0 +1,56 @@
+//! The pure core: from the text of a catalog file to entities, problems and the merged view.
+//!
+//! It knows Backstage's rules and nothing else: no I/O, no clock, no async, nothing of the rest of
+//! this crate. Functions return what could be made *and* what was wrong, not one or the other.
+
+pub mod problem;
+pub mod process;
+pub mod yaml;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use problem::{Code, Problem};
+pub use process::{Source, process_file};
+
+/// An entity after validation and processing, before it is merged with the rest of the catalog.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entity {
+    /// `kind:namespace/name`, all in lower case: the entity's identity.
+    pub entity_ref: String,
+    /// The entity as Backstage would store it, without `relations`, `status`, `uid` and `etag`.
+    pub body: Arc<Value>,
+    /// The relations it declares, both directions of each.
+    pub relations: Vec<Relation>,
+    /// Why it is not the newest version of itself, when it is not.
+    pub stale: Option<String>,
+    /// Whether we made it (the Location of a catalog file) rather than the file's owner.
+    pub generated: bool,
+    /// The document of its file, from 1; 0 when generated.
+    pub document: u32,
+    /// The line its document starts at, from 1; 0 when generated.
+    pub line: u32,
+}
+
+/// One directed relation.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Relation {
+    /// The entity that shows it.
+    pub source: String,
+    /// `ownedBy`, `partOf`, …
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The entity it points to, in lower case; it need not exist.
+    pub target: String,
+}
+
+/// What a catalog file became.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ProcessedFile {
+    /// The generated Location first, then the file's entities in order.
+    pub entities: Vec<Entity>,
+    /// Everything wrong with it.
+    pub problems: Vec<Problem>,
+}

@@ -1,0 +1,69 @@
+//! Problems: what an owner has to mend, with the place to mend it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What is wrong, as a stable name that documentation and scripts may rely on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Code {
+    /// The document is not YAML.
+    YamlSyntax,
+    /// The file is larger than is read, or not text.
+    FileUnreadable,
+    /// The document is no entity: `apiVersion`, `kind` or `metadata.name` is missing or wrong.
+    Envelope,
+    /// A field breaks a rule of the entity format or of its kind.
+    Schema,
+    /// No such kind (or not with this `apiVersion`).
+    UnknownKind,
+    /// The kind exists, but `catalog.rules` do not allow it here.
+    KindNotAllowed,
+    /// The same ref occurs twice in one file; the last one counts.
+    Duplicate,
+    /// Another repository claimed the ref first.
+    Conflict,
+}
+
+impl Code {
+    /// The stable name, as in JSON: `yaml-syntax`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::YamlSyntax => "yaml-syntax",
+            Self::FileUnreadable => "file-unreadable",
+            Self::Envelope => "envelope",
+            Self::Schema => "schema",
+            Self::UnknownKind => "unknown-kind",
+            Self::KindNotAllowed => "kind-not-allowed",
+            Self::Duplicate => "duplicate",
+            Self::Conflict => "conflict",
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One thing wrong with one catalog file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Problem {
+    /// What kind of thing.
+    pub code: Code,
+    /// The file, from the repository's root.
+    pub path: String,
+    /// The line, from 1.
+    pub line: u32,
+    /// The column in characters, from 1.
+    pub column: u32,
+    /// The document within the file, from 1.
+    pub document: u32,
+    /// The entity, as far as it is known.
+    pub entity_ref: Option<String>,
+    /// What is wrong and, where we can tell, how to mend it.
+    pub message: String,
+}

@@ -1,0 +1,21 @@
+//! Durable state behind two ports: [`Queue`] (what may have changed) and [`Store`] (what the
+//! catalog holds). One engine implements both, so that [`Store::apply`] writes a record and
+//! settles its key in one transaction.
+
+pub mod queue;
+pub mod record;
+pub mod store;
+
+pub use queue::Queue;
+pub use store::Store;
+
+/// Why an engine could not do what was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum EngineError {
+    /// The storage cannot be reached or written now; nothing was changed. Try again later.
+    #[error("storage is not available: {0}")]
+    Unavailable(String),
+    /// The storage holds something this version cannot read. Trying again will not help.
+    #[error("storage is not readable: {0}")]
+    Corrupt(String),
+}

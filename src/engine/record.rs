@@ -1,0 +1,96 @@
+//! The record of a repository: what the store keeps of it, in the form it is stored in.
+//!
+//! These types derive serde because this file *is* the storage format. A field added later needs
+//! `#[serde(default)]`, so that older files stay readable.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::store::Seq;
+use crate::catalog::{Entity, Problem};
+use crate::clock::Timestamp;
+use crate::ids::{Account, FullName, NodeId, Oid};
+use crate::repository::Listed;
+use crate::work::{Reasons, RepoKey};
+
+/// What is known of one repository and of the entities it declares.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RepoRecord {
+    /// The repository.
+    pub key: RepoKey,
+    /// Its opaque node id, as last seen.
+    pub node_id: NodeId,
+    /// The account that owned it when it was last read.
+    pub account: Account,
+    /// `owner/name`.
+    pub full_name: FullName,
+    /// When GitHub created it.
+    pub created_at: Option<Timestamp>,
+    /// The fields that filters and the scan look at.
+    pub listed: Listed,
+    /// The head of the default branch; `None` while it is empty.
+    pub head: Option<Oid>,
+    /// The head up to which pushes are known not to matter.
+    pub checked_head: Option<Oid>,
+    /// When GitHub last saw a push.
+    pub pushed_at: Option<Timestamp>,
+    /// The catalog files found, sorted by (provider, branch, path).
+    pub files: Vec<FileRecord>,
+    /// When it was last reconciled.
+    pub reconciled_at: Timestamp,
+    /// Why.
+    pub reconciled_for: Reasons,
+    /// Rules and processing version that its entities were made with.
+    pub fingerprint: String,
+    /// The change that wrote this record; set by the store.
+    pub seq: Seq,
+}
+
+/// One catalog file of a repository.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FileRecord {
+    /// The provider whose `catalogPath` it is.
+    pub provider: String,
+    /// The configured branch, `""` for the default branch.
+    pub branch: String,
+    /// The path from the repository's root, without a leading slash.
+    pub path: String,
+    /// The blob.
+    pub oid: Oid,
+    /// The entities it declares, the generated Location first.
+    pub entities: Vec<Claim>,
+    /// What is wrong with it.
+    pub problems: Vec<Problem>,
+}
+
+/// An entity and since when this repository has claimed its ref.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The entity.
+    pub entity: Entity,
+    /// The change by which the record first claimed the ref; 0 until the store sets it.
+    pub claimed_seq: Seq,
+}
+
+impl RepoRecord {
+    /// Whether it holds entities that its owner wrote.
+    pub fn holds_entities(&self) -> bool {
+        self.files.iter().any(|f| f.entities.iter().any(|c| !c.entity.generated))
+    }
+
+    /// Sets `seq` and every `claimed_seq`: what `old` claimed already keeps its number, what is
+    /// new gets `seq`. Every engine does this inside `apply`.
+    pub fn assign_seq(&mut self, old: Option<&Self>, seq: Seq) {
+        let held: HashMap<&str, Seq> = old
+            .into_iter()
+            .flat_map(|record| &record.files)
+            .flat_map(|file| &file.entities)
+            .map(|claim| (claim.entity.entity_ref.as_str(), claim.claimed_seq))
+            .collect();
+        self.seq = seq;
+        for claim in self.files.iter_mut().flat_map(|file| &mut file.entities) {
+            claim.claimed_seq = held.get(claim.entity.entity_ref.as_str()).copied().unwrap_or(seq);
+        }
+    }
+}

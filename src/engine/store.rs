@@ -1,0 +1,168 @@
+//! The store port: one record per repository, a change log, and the brake on removals.
+//!
+//! Only the holder of a key's current lease may write that repository's record, and writing
+//! settles the key in the same transaction. Every write gets the next sequence number of the
+//! change log; readers load all records and then follow the log.
+//!
+//! # The brake
+//! A repository *loses its entities* when its stored record holds entities that its owner wrote
+//! and the applied one holds none. Per account and rolling hour at most [`allowance`]
+//! repositories may, unless [`Cause::Event`] says that a signed event named the change and the
+//! read confirmed it. What is over it is *held*: the record stays as it is, the key is settled,
+//! and [`Store::held`] lists it. A held repository stays held until an event names it, until it is
+//! applied with entities again (which lifts the hold), or until it is approved.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::EngineError;
+use super::queue::{LeaseRef, Settled, Settlement};
+use super::record::RepoRecord;
+use crate::clock::Timestamp;
+use crate::ids::{Account, FullName, NodeId, Oid};
+use crate::repository::Listed;
+use crate::work::RepoKey;
+
+/// The window over which removals are counted.
+pub const BRAKE_WINDOW: Duration = Duration::from_secs(3600);
+
+/// How many repositories of an account may lose all their entities within [`BRAKE_WINDOW`], when
+/// `holding` repositories held entities at its start: the larger of 5 and a tenth, rounded up.
+pub fn allowance(holding: u64) -> u64 {
+    holding.div_ceil(10).max(5)
+}
+
+/// A position in the change log; the first change has 1.
+pub type Seq = u64;
+
+/// A write by the holder of a lease.
+#[derive(Debug, Clone)]
+pub struct Apply {
+    /// The lease on the repository's key.
+    pub lease: LeaseRef,
+    /// What to write.
+    pub change: Change,
+    /// How the key is settled, if the lease is valid.
+    pub settlement: Settlement,
+    /// Whether a loss of entities is exempt from the brake.
+    pub cause: Cause,
+}
+
+/// What a write does to the record of the lease's repository.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// Stores the record in place of the old one. `texts` are the raw texts of its files by blob
+    /// oid, those that are new at least; texts of oids that no file has any more are dropped.
+    /// `claimed_seq` of its entities is carried over or assigned by the store.
+    Put {
+        /// The record.
+        record: Box<RepoRecord>,
+        /// Raw texts by oid.
+        texts: BTreeMap<Oid, String>,
+    },
+    /// Removes the record, if there is one.
+    Remove,
+}
+
+/// On whose word entities may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// A signed event named this repository, and a read confirmed it.
+    Event,
+    /// Anything else: a scan, a refresh, a change of configuration.
+    Other,
+}
+
+/// What became of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    /// Written as this change (`None` when a `Remove` found no record), and the key settled.
+    Written(Option<Seq>, Settled),
+    /// The brake held it: the record stays, the key is settled.
+    Held(Settled),
+    /// The lease is not the current one: nothing changed.
+    Stale,
+}
+
+/// What a scan compares, without reading whole records.
+#[derive(Debug, Clone)]
+pub struct Summary {
+    /// The repository.
+    pub key: RepoKey,
+    /// Its node id.
+    pub node_id: NodeId,
+    /// Its name.
+    pub full_name: FullName,
+    /// Fields that a listing shows, compared as a whole.
+    pub listed: Listed,
+    /// Blob oids by (provider, branch or `""` for the default one, path), sorted.
+    pub files: Vec<(String, String, String, Oid)>,
+    /// Whether it holds entities that its owner wrote.
+    pub holds_entities: bool,
+}
+
+/// One entry of the change log, with the repository's present record.
+#[derive(Debug, Clone)]
+pub struct ChangeEntry {
+    /// Position.
+    pub seq: Seq,
+    /// The repository.
+    pub key: RepoKey,
+    /// Its record as it is now; `None` when it was removed.
+    pub record: Option<RepoRecord>,
+}
+
+/// A removal that the brake holds.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// The repository.
+    pub key: RepoKey,
+    /// Its name.
+    pub full_name: FullName,
+    /// Its account.
+    pub account: Account,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// The verbs of reconcile, scan and view.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// The records of `keys`, in order.
+    async fn get(&self, keys: Vec<RepoKey>) -> Result<Vec<Option<RepoRecord>>, EngineError>;
+
+    /// The stored raw texts of a repository's files by blob oid.
+    async fn texts(&self, key: RepoKey) -> Result<BTreeMap<Oid, String>, EngineError>;
+
+    /// Fence check, brake, record, change log and settling, in one transaction.
+    async fn apply(&self, apply: Apply) -> Result<Applied, EngineError>;
+
+    /// What a scan of `account` compares with.
+    async fn summaries(&self, account: Account) -> Result<Vec<Summary>, EngineError>;
+
+    /// A page of records in key order after `after`.
+    async fn records(
+        &self,
+        after: Option<RepoKey>,
+        limit: usize,
+    ) -> Result<Vec<RepoRecord>, EngineError>;
+
+    /// The log's last sequence number.
+    async fn last_seq(&self) -> Result<Seq, EngineError>;
+
+    /// Changes after `after`, oldest first, at most `limit`, one per repository (its newest).
+    /// `None` when the log no longer reaches back so far: load afresh.
+    async fn changes(
+        &self,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Option<Vec<ChangeEntry>>, EngineError>;
+
+    /// Returns when the log may have grown past `after`, or after `timeout` at the latest.
+    async fn wait_change(&self, after: Seq, timeout: Duration);
+
+    /// What the brake holds, oldest first.
+    async fn held(&self) -> Result<Vec<Held>, EngineError>;
+}

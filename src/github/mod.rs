@@ -1,0 +1,130 @@
+//! GitHub as reconcile and scan see it: a few questions, and errors sorted by what to do next.
+//!
+//! [`GitHub`] is the port. Callers never see HTTP, GraphQL or JSON; they get repositories as they
+//! are now, or an error that says whether to wait, to try again, or to tell a person.
+
+use std::sync::Arc;
+
+use crate::clock::Timestamp;
+use crate::ids::{Account, FullName, NodeId, Oid};
+use crate::repository::Listed;
+use crate::work::RepoKey;
+
+/// A repository to read.
+#[derive(Debug, Clone)]
+pub struct RepoRead {
+    /// Which.
+    pub key: RepoKey,
+    /// Its node id if known; without it one more call finds it.
+    pub node_id: Option<NodeId>,
+}
+
+/// A file to read in every repository of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileQuery {
+    /// The branch; `None` for each repository's default branch.
+    pub branch: Option<String>,
+    /// The path from the root, without a leading slash.
+    pub path: String,
+}
+
+/// A repository's present state.
+#[derive(Debug, Clone)]
+pub enum Seen {
+    /// It does not exist for our credentials; asked twice, by node id and by database id.
+    Gone,
+    /// It exists.
+    Found(Box<Repository>),
+}
+
+/// A repository as GitHub shows it now.
+#[derive(Debug, Clone)]
+pub struct Repository {
+    /// Identity.
+    pub key: RepoKey,
+    /// Node id now.
+    pub node_id: NodeId,
+    /// The account that owns it now.
+    pub account: Account,
+    /// `owner/name` now.
+    pub full_name: FullName,
+    /// When it was created.
+    pub created_at: Option<Timestamp>,
+    /// When it was last pushed to, to the second.
+    pub pushed_at: Option<Timestamp>,
+    /// What filters look at.
+    pub listed: Listed,
+    /// Head of the default branch; `None` while it is empty.
+    pub head: Option<Oid>,
+    /// The files asked for, in the order they were asked for; `None` where there is none.
+    pub files: Vec<Option<FileSeen>>,
+}
+
+/// A file that exists.
+#[derive(Debug, Clone)]
+pub struct FileSeen {
+    /// Its blob.
+    pub oid: Oid,
+    /// Its content.
+    pub content: Content,
+}
+
+/// The content of a file.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// Its text; bytes that are not UTF-8 are replaced, as Backstage does.
+    Text(Arc<str>),
+    /// Larger than [`FILE_BYTES_MAX`]; not read.
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+    },
+    /// Not asked for (a listing shows oids only).
+    NotRead,
+}
+
+/// Largest catalog file that is read. Real ones are a few kB; a larger one is a mistake or an
+/// attack on the parser.
+pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// An owner of repositories.
+#[derive(Debug, Clone)]
+pub struct Owner {
+    /// Identity.
+    pub account: Account,
+    /// The login now, in GitHub's case.
+    pub login: String,
+}
+
+/// A page of an account's repositories.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// The repositories, files with oids only.
+    pub repositories: Vec<Repository>,
+    /// Where the next page starts; `None` after the last one.
+    pub next: Option<String>,
+    /// How many repositories the owner has in all, as GitHub says.
+    pub total: u64,
+}
+
+/// Why GitHub gave no answer that may be believed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GitHubError {
+    /// A rate limit: ask nothing for this account before `until`.
+    #[error("rate limit until {until}: {detail}")]
+    Limited {
+        /// When to ask again.
+        until: Timestamp,
+        /// Which limit.
+        detail: String,
+    },
+    /// Time-outs, 5xx, cut or untrue answers: try again.
+    #[error("{0}")]
+    Transient(String),
+    /// Credentials are missing, refused or too weak; a person has to act. Try again later.
+    #[error("{0}")]
+    Unauthorized(String),
+    /// The owner does not exist (or not for these credentials).
+    #[error("no user or organisation `{0}`")]
+    NoSuchOwner(String),
+}

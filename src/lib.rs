@@ -1,0 +1,14 @@
+//! cuelight keeps a Backstage-style software catalog true to GitHub.
+//!
+//! A webhook is a hint, a worker reads the truth: see `docs/architecture.md`.
+
+pub mod catalog;
+pub mod clock;
+pub mod config;
+pub mod engine;
+pub mod github;
+pub mod health;
+pub mod ids;
+pub mod repository;
+pub mod telemetry;
+pub mod work;

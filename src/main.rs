@@ -1,0 +1,3 @@
+//! The `cuelight` program.
+
+fn main() {}

@@ -1,0 +1,137 @@
+//! Metrics (every series exists at zero from the start) and how logging is set up.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+/// A label that names what a count is of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Outcome {
+    /// The outcome.
+    pub outcome: &'static str,
+}
+
+/// All metrics. Cloning shares them.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// Webhooks answered, by outcome: queued, merged, duplicate, ignored, pong, and the refusals
+    /// unauthorized, malformed, too-large, off, unavailable, overloaded.
+    pub webhooks: Family<Outcome, Counter>,
+    /// Keys settled by workers: done, retry, dead, delay, held, stale, panic.
+    pub runs: Family<Outcome, Counter>,
+    /// Calls to GitHub: ok, limited, transient, unauthorized.
+    pub github_calls: Family<Outcome, Counter>,
+    /// GraphQL points spent.
+    pub github_points: Counter,
+    /// Scans ended: ok, failed.
+    pub scans: Family<Outcome, Counter>,
+    /// Seconds from a webhook's receipt to its repository's record written.
+    pub reconciled_lag: Histogram,
+    /// Seconds from a webhook's receipt to its change visible in the API.
+    pub visible_lag: Histogram,
+    /// Keys waiting, held, dead.
+    pub queue_keys: Family<Outcome, Gauge>,
+    /// Age in seconds of the oldest waiting event.
+    pub oldest_event_seconds: Gauge,
+    /// Entities in the view.
+    pub entities: Gauge,
+    /// Problems in the view.
+    pub problems: Gauge,
+}
+
+const WEBHOOK_OUTCOMES: [&str; 11] = [
+    "queued",
+    "merged",
+    "duplicate",
+    "ignored",
+    "pong",
+    "unauthorized",
+    "malformed",
+    "too-large",
+    "off",
+    "unavailable",
+    "overloaded",
+];
+const RUN_OUTCOMES: [&str; 7] = ["done", "retry", "dead", "delay", "held", "stale", "panic"];
+const CALL_OUTCOMES: [&str; 4] = ["ok", "limited", "transient", "unauthorized"];
+const SCAN_OUTCOMES: [&str; 2] = ["ok", "failed"];
+const QUEUE_STATES: [&str; 4] = ["waiting-event", "waiting-scan", "held", "dead"];
+
+impl Metrics {
+    /// Registers everything, at zero.
+    pub fn new(registry: &mut Registry) -> Self {
+        let lag = || Histogram::new(exponential_buckets(0.001, 2.0, 18));
+        let metrics = Self {
+            webhooks: Family::default(),
+            runs: Family::default(),
+            github_calls: Family::default(),
+            github_points: Counter::default(),
+            scans: Family::default(),
+            reconciled_lag: lag(),
+            visible_lag: lag(),
+            queue_keys: Family::default(),
+            oldest_event_seconds: Gauge::default(),
+            entities: Gauge::default(),
+            problems: Gauge::default(),
+        };
+        for outcome in WEBHOOK_OUTCOMES {
+            let _ = metrics.webhooks.get_or_create(&Outcome { outcome });
+        }
+        for outcome in RUN_OUTCOMES {
+            let _ = metrics.runs.get_or_create(&Outcome { outcome });
+        }
+        for outcome in CALL_OUTCOMES {
+            let _ = metrics.github_calls.get_or_create(&Outcome { outcome });
+        }
+        for outcome in SCAN_OUTCOMES {
+            let _ = metrics.scans.get_or_create(&Outcome { outcome });
+        }
+        for outcome in QUEUE_STATES {
+            let _ = metrics.queue_keys.get_or_create(&Outcome { outcome });
+        }
+        metrics.register(registry);
+        metrics
+    }
+
+    fn register(&self, to: &mut Registry) {
+        let m = self.clone();
+        to.register("cuelight_webhooks", "Webhooks answered, by outcome", m.webhooks);
+        to.register("cuelight_runs", "Keys settled by workers, by outcome", m.runs);
+        to.register("cuelight_github_calls", "Calls to GitHub, by outcome", m.github_calls);
+        to.register("cuelight_github_points", "GraphQL points spent", m.github_points);
+        to.register("cuelight_scans", "Scans ended, by outcome", m.scans);
+        to.register(
+            "cuelight_reconciled_lag_seconds",
+            "From a webhook's receipt to its record written",
+            m.reconciled_lag,
+        );
+        to.register(
+            "cuelight_visible_lag_seconds",
+            "From a webhook's receipt to its change visible in the API",
+            m.visible_lag,
+        );
+        to.register("cuelight_queue_keys", "Keys in the queue, by state", m.queue_keys);
+        to.register(
+            "cuelight_oldest_event_seconds",
+            "Age of the oldest waiting event",
+            m.oldest_event_seconds,
+        );
+        to.register("cuelight_entities", "Entities in the catalog", m.entities);
+        to.register("cuelight_problems", "Problems owners have to mend", m.problems);
+    }
+
+    /// Adds one to a family.
+    pub fn count(family: &Family<Outcome, Counter>, outcome: &'static str) {
+        family.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// Observes a span of time.
+    pub fn observe(histogram: &Histogram, span: Duration) {
+        histogram.observe(span.as_secs_f64());
+    }
+}
