@@ -17,10 +17,10 @@ use crate::ids::{Account, AppId, FullName, Host, InvalidId, NodeId, Oid, RepoId}
 /// could still be behind of; older ones are implied by newer ones.
 pub const HINT_PUSHES_MAX: usize = 8;
 
-/// Attempts after which a key is dead: about an hour of back-off.
+/// Attempts after which a key is dead: up to 41 minutes of back-off, longer than most incidents.
 pub const ATTEMPTS_MAX: u32 = 8;
 
-/// Back-off before the second attempt; it doubles from there.
+/// Longest back-off before the second attempt; from there it grows fourfold.
 pub const BACK_OFF_BASE: Duration = Duration::from_secs(2);
 
 /// Longest back-off: a mended cause is noticed within this time.
@@ -185,6 +185,8 @@ impl fmt::Display for Reasons {
 /// One push as a webhook told it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PushHint {
+    /// The branch, when it is not the default branch.
+    pub branch: Option<String>,
     /// The branch's head before the push; zeroes when the branch was created.
     pub before: Oid,
     /// The branch's head after the push; zeroes when the branch was deleted.
@@ -230,7 +232,7 @@ impl Hint {
 /// The wait after failed attempt number `attempt` (from 1): exponential from
 /// [`BACK_OFF_BASE`] to [`BACK_OFF_MAX`] with full jitter, `random` being uniform in 0..1.
 pub fn back_off(attempt: u32, random: f64) -> Duration {
-    let doublings = attempt.saturating_sub(1).min(20);
-    let ceiling = BACK_OFF_BASE.saturating_mul(1 << doublings).min(BACK_OFF_MAX);
+    let steps = attempt.saturating_sub(1).min(10);
+    let ceiling = BACK_OFF_BASE.saturating_mul(1 << (2 * steps)).min(BACK_OFF_MAX);
     ceiling.mul_f64(random.clamp(0.0, 1.0))
 }

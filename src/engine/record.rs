@@ -41,6 +41,9 @@ pub struct RepoRecord {
     pub reconciled_at: Timestamp,
     /// Why.
     pub reconciled_for: Reasons,
+    /// When the first webhook of that run was received, if one was: lag is measured from it.
+    #[serde(default)]
+    pub cued_at: Option<Timestamp>,
     /// Rules and processing version that its entities were made with.
     pub fingerprint: String,
     /// The change that wrote this record; set by the store.

@@ -1,0 +1,448 @@
+//! A batch of repositories: read their present state, make the catalog equal to it.
+//!
+//! The batch's keys belong to one account and cost one call to GitHub. Nothing is taken from a
+//! hint but the node id (where to look) and when to look again: a read that is *behind* what a
+//! webhook told is applied like any other, and the key is due again a little later.
+//!
+//! What is removed here is removed on positive evidence only: GitHub answered twice that the
+//! repository is not there, or showed it under an owner or with flags that the configuration does
+//! not want. Whether the removal may go through now is the store's decision (the brake).
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::catalog::{AllowedKinds, Code, Entity, PROCESSING_VERSION, Problem};
+use crate::catalog::{ProcessedFile, Source};
+use crate::clock::{SharedClock, Timestamp};
+use crate::engine::queue::{Lease, Settlement};
+use crate::engine::record::{Claim, FileRecord, RepoRecord};
+use crate::engine::store::{Cause, Change};
+use crate::engine::{EngineError, Store};
+use crate::github::{Content, FileSeen, GitHub, GitHubError, RepoRead, Repository, Seen};
+use crate::ids::{Account, Oid};
+use crate::membership::{Membership, Standing, Wanted, wanted};
+use crate::work::{Hint, PushHint, Reasons, RepoKey, WorkKey};
+
+/// When a key whose read was behind is due again: GitHub's read-after-write lag is mostly below a
+/// second, rarely some seconds. After the last of them the read is taken as it is.
+pub const BEHIND_DELAYS: [Duration; 3] =
+    [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(10)];
+
+/// A repository that was just created and is still empty may get its first commit without any
+/// event of its own (templates, imports), so it is looked at once more.
+pub const EMPTY_DELAYS: [Duration; 4] = [
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+    Duration::from_secs(10),
+    Duration::from_secs(60),
+];
+
+/// Turns the text of a catalog file into entities and problems; a value, so that a test can hand
+/// in one that panics.
+pub type ProcessFile = fn(&Source, &str, &AllowedKinds, &[Entity]) -> ProcessedFile;
+
+/// What reconciling needs.
+pub struct Reconciler {
+    /// Where repositories are read.
+    pub github: GitHub,
+    /// Where records are kept; only read here, the worker writes.
+    pub store: Arc<dyn Store>,
+    /// Which repositories count.
+    pub membership: Arc<Membership>,
+    /// The processing of one file and the kinds it allows.
+    pub processing: Processing,
+    /// The time.
+    pub clock: SharedClock,
+}
+
+/// How files become entities.
+#[derive(Clone)]
+pub struct Processing {
+    /// The function.
+    pub process: ProcessFile,
+    /// The kinds that files may declare.
+    pub allowed: Arc<AllowedKinds>,
+}
+
+impl Processing {
+    /// Changes whenever the same text might give other entities: such records are made afresh.
+    pub fn fingerprint(&self) -> String {
+        let kinds: Vec<String> = self
+            .allowed
+            .0
+            .iter()
+            .map(|(kind, spec_type)| format!("{kind}/{}", spec_type.as_deref().unwrap_or("*")))
+            .collect();
+        format!("{PROCESSING_VERSION}:{}", kinds.join(","))
+    }
+}
+
+/// What to do with one key of a batch.
+#[derive(Debug)]
+pub enum Plan {
+    /// Write and settle.
+    Apply {
+        /// What to write; `None` leaves the record as it is.
+        change: Option<Change>,
+        /// How the key is settled.
+        settlement: Settlement,
+        /// On whose word entities may go.
+        cause: Cause,
+    },
+    /// GitHub gave no answer that may be believed.
+    Failed(GitHubError),
+    /// The unit panicked.
+    Panicked(String),
+}
+
+/// A unit with everything that its plan is made from.
+struct Unit {
+    hint: Hint,
+    delays: u32,
+    record: Option<RepoRecord>,
+    seen: Result<Seen, GitHubError>,
+}
+
+impl Reconciler {
+    /// Plans for `leases`, in order: all of them `Repo` keys of one account.
+    ///
+    /// # Errors
+    /// When the store cannot be read; nothing was done then.
+    pub async fn plan(&self, leases: &[Lease]) -> Result<Vec<Plan>, EngineError> {
+        let keys: Vec<RepoKey> = leases.iter().filter_map(repo_key).collect();
+        let records = self.store.get(keys.clone()).await?;
+        let Some(first) = leases.first() else { return Ok(Vec::new()) };
+        let files = self.membership.wanted_on_host(&first.account.host);
+        let mut units = Vec::with_capacity(leases.len());
+        let mut reads = Vec::with_capacity(leases.len());
+        for ((lease, record), key) in leases.iter().zip(records).zip(keys) {
+            if lease.hint.reasons == Reasons::REPROCESS {
+                let seen = self.stored(record.as_ref(), &files).await?;
+                units.push((lease, record, seen));
+                continue;
+            }
+            let known = record.as_ref().map(|r| r.node_id.clone());
+            reads.push(RepoRead { key, node_id: lease.hint.node_id.clone().or(known) });
+            units.push((lease, record, None));
+        }
+        let queries: Vec<_> = files.iter().map(|f| f.query.clone()).collect();
+        let mut answers = self.github.read(&first.account, &reads, &queries).await.into_iter();
+        let mut complete = Vec::with_capacity(units.len());
+        for (lease, record, stored) in units {
+            let missing = || Err(GitHubError::Transient("no answer for this repository".into()));
+            let seen = match stored {
+                Some(repository) => Ok(Seen::Found(Box::new(repository))),
+                None => answers.next().unwrap_or_else(missing),
+            };
+            let seen = self.confirm(seen, lease, record.as_ref(), &queries).await;
+            complete.push(Unit { hint: lease.hint.clone(), delays: lease.delays, record, seen });
+        }
+        Ok(self.plan_units(complete, files).await)
+    }
+
+    /// A repository that its key's account cannot see may have moved: it is gone only if the
+    /// account of its record cannot see it either.
+    async fn confirm(
+        &self,
+        seen: Result<Seen, GitHubError>,
+        lease: &Lease,
+        record: Option<&RepoRecord>,
+        queries: &[crate::github::FileQuery],
+    ) -> Result<Seen, GitHubError> {
+        match (&seen, record) {
+            (Ok(Seen::Gone), Some(record)) if record.account != lease.account => {
+                let read =
+                    RepoRead { key: record.key.clone(), node_id: Some(record.node_id.clone()) };
+                let again = self.github.read(&record.account, &[read], queries).await;
+                again.into_iter().next().unwrap_or(seen)
+            }
+            _ => seen,
+        }
+    }
+
+    /// The repository as its record has it, for processing it again without GitHub; `None` when
+    /// it has to be read after all.
+    async fn stored(
+        &self,
+        record: Option<&RepoRecord>,
+        files: &[Wanted],
+    ) -> Result<Option<Repository>, EngineError> {
+        let Some(record) = record else { return Ok(None) };
+        let texts = self.store.texts(record.key.clone()).await?;
+        let file = |wanted: &Wanted| {
+            let branch = wanted.query.branch.as_deref().unwrap_or_default();
+            let held = record
+                .files
+                .iter()
+                .find(|f| f.branch == branch && f.path == wanted.query.path)?;
+            let content =
+                texts.get(&held.oid).map_or(Content::NotRead, |t| Content::Text(t.as_str().into()));
+            Some(FileSeen { oid: held.oid.clone(), content })
+        };
+        let found: Vec<Option<FileSeen>> = files.iter().map(file).collect();
+        let whole = found.iter().flatten().all(|f| matches!(f.content, Content::Text(_)))
+            && found.iter().flatten().count() == record.files.len();
+        Ok(whole.then(|| Repository {
+            key: record.key.clone(),
+            node_id: record.node_id.clone(),
+            account: record.account.clone(),
+            full_name: record.full_name.clone(),
+            created_at: record.created_at,
+            pushed_at: record.pushed_at,
+            listed: record.listed.clone(),
+            head: record.head.clone(),
+            files: found,
+        }))
+    }
+
+    /// Parsing is CPU work on foreign input, so it runs off the async threads, and a panic in one
+    /// unit stays that unit's.
+    async fn plan_units(&self, units: Vec<Unit>, files: Vec<Wanted>) -> Vec<Plan> {
+        let planner = Planner {
+            membership: self.membership.clone(),
+            processing: self.processing.clone(),
+            now: self.clock.now(),
+            files,
+        };
+        let count = units.len();
+        let planned = tokio::task::spawn_blocking(move || {
+            units.into_iter().map(|unit| planner.guarded(unit)).collect::<Vec<_>>()
+        });
+        match planned.await {
+            Ok(plans) => plans,
+            Err(error) => (0..count).map(|_| Plan::Panicked(error.to_string())).collect(),
+        }
+    }
+}
+
+/// The repository of a `Repo` key.
+pub fn repo_key(lease: &Lease) -> Option<RepoKey> {
+    match &lease.key {
+        WorkKey::Repo(key) => Some(key.clone()),
+        WorkKey::Scan(_) | WorkKey::Installations { .. } => None,
+    }
+}
+
+/// The pure half: from what was read to what is written.
+struct Planner {
+    membership: Arc<Membership>,
+    processing: Processing,
+    now: Timestamp,
+    files: Vec<Wanted>,
+}
+
+impl Planner {
+    fn guarded(&self, unit: Unit) -> Plan {
+        catch_unwind(AssertUnwindSafe(|| self.plan(unit)))
+            .unwrap_or_else(|panic| Plan::Panicked(panic_text(panic.as_ref())))
+    }
+
+    fn plan(&self, unit: Unit) -> Plan {
+        let seen = match unit.seen {
+            Ok(seen) => seen,
+            Err(error) => return Plan::Failed(error),
+        };
+        let settlement = match behind(&seen, &unit.hint, unit.record.is_some()) {
+            Some(delays) => delays
+                .get(unit.delays as usize)
+                .map_or(Settlement::Done, |after| Settlement::Delay { after: *after }),
+            None => Settlement::Done,
+        };
+        let cause = if unit.hint.reasons.from_event() { Cause::Event } else { Cause::Other };
+        let remove = unit.record.is_some().then_some(Change::Remove);
+        let change = match seen {
+            Seen::Gone => remove,
+            Seen::Found(repository) => {
+                let standing = self.membership.standing(
+                    &repository.key.host,
+                    &repository.full_name,
+                    &repository.listed,
+                );
+                match standing {
+                    Standing::Member(providers) => {
+                        let wanted = wanted(providers);
+                        Some(self.put(*repository, &wanted, unit.record.as_ref(), &unit.hint))
+                    }
+                    Standing::FilteredOut(_) | Standing::Stranger => remove,
+                }
+            }
+        };
+        Plan::Apply { change, settlement, cause }
+    }
+
+    fn put(
+        &self,
+        repository: Repository,
+        wanted: &[Wanted],
+        old: Option<&RepoRecord>,
+        hint: &Hint,
+    ) -> Change {
+        let mut texts = BTreeMap::new();
+        let mut files = Vec::new();
+        for (asked, seen) in self.files.iter().zip(&repository.files) {
+            let (Some(seen), Some(wanted)) =
+                (seen, wanted.iter().find(|w| w.query == asked.query))
+            else {
+                continue;
+            };
+            files.push(self.file(&repository, wanted, seen, old));
+            if let Content::Text(text) = &seen.content {
+                texts.insert(seen.oid.clone(), text.to_string());
+            }
+        }
+        files.sort_by(|a, b| {
+            (&a.provider, &a.branch, &a.path).cmp(&(&b.provider, &b.branch, &b.path))
+        });
+        let record = RepoRecord {
+            key: repository.key,
+            node_id: repository.node_id,
+            account: repository.account,
+            full_name: repository.full_name,
+            created_at: repository.created_at,
+            listed: repository.listed,
+            checked_head: repository.head.clone(),
+            head: repository.head,
+            pushed_at: repository.pushed_at,
+            files,
+            reconciled_at: self.now,
+            reconciled_for: hint.reasons,
+            cued_at: hint.reasons.from_event().then_some(hint.first_seen),
+            fingerprint: self.processing.fingerprint(),
+            seq: 0,
+        };
+        Change::Put { record: Box::new(record), texts }
+    }
+
+    fn file(
+        &self,
+        repository: &Repository,
+        wanted: &Wanted,
+        seen: &FileSeen,
+        old: Option<&RepoRecord>,
+    ) -> FileRecord {
+        let configured = wanted.query.branch.as_deref();
+        let branch = configured.unwrap_or_default();
+        let path = &wanted.query.path;
+        let previous: Vec<Entity> = old
+            .into_iter()
+            .flat_map(|record| &record.files)
+            .filter(|f| f.branch == branch && &f.path == path)
+            .flat_map(|f| f.entities.iter().map(|claim| claim.entity.clone()))
+            .collect();
+        let source = Source {
+            host: repository.key.host.to_string(),
+            full_name: repository.full_name.to_string(),
+            branch: configured
+                .or(repository.listed.default_branch.as_deref())
+                .unwrap_or("HEAD")
+                .to_owned(),
+            path: path.clone(),
+        };
+        let processed = match &seen.content {
+            Content::Text(text) => {
+                (self.processing.process)(&source, text, &self.processing.allowed, &previous)
+            }
+            Content::TooLarge { bytes } => {
+                unreadable(path, &format!("the file has {bytes} bytes"), previous)
+            }
+            Content::NotRead => unreadable(path, "the file could not be read", previous),
+        };
+        FileRecord {
+            provider: wanted.provider.clone(),
+            branch: branch.to_owned(),
+            path: path.clone(),
+            oid: seen.oid.clone(),
+            entities: processed
+                .entities
+                .into_iter()
+                .map(|entity| Claim { entity, claimed_seq: 0 })
+                .collect(),
+            problems: processed.problems,
+        }
+    }
+}
+
+/// A file that is there but is not read: what it declared before stays, marked.
+fn unreadable(path: &str, what: &str, previous: Vec<Entity>) -> ProcessedFile {
+    let message = format!("{what}; at most {} are read", crate::github::FILE_BYTES_MAX);
+    let stay = |mut entity: Entity| {
+        entity.stale = Some(message.clone());
+        entity
+    };
+    let entities = previous.into_iter().map(stay).collect();
+    let problem = Problem {
+        code: Code::FileUnreadable,
+        path: path.to_owned(),
+        line: 1,
+        column: 1,
+        document: 1,
+        entity_ref: None,
+        message: message.clone(),
+    };
+    ProcessedFile { entities, problems: vec![problem] }
+}
+
+/// Whether what was read is older than what the hints told, and when to look again if so.
+fn behind(seen: &Seen, hint: &Hint, known: bool) -> Option<&'static [Duration]> {
+    let reasons = hint.reasons;
+    let repository = match seen {
+        // Just created or pushed to, never seen, and not there: GitHub may not show it yet.
+        Seen::Gone => {
+            let fresh = !known
+                && reasons.any(Reasons::CREATED.and(Reasons::PUSH))
+                && !reasons.any(Reasons::DELETED);
+            return fresh.then_some(&BEHIND_DELAYS);
+        }
+        Seen::Found(repository) => repository,
+    };
+    if reasons.any(Reasons::DELETED) {
+        return Some(&BEHIND_DELAYS);
+    }
+    if reasons.any(Reasons::CREATED) && repository.head.is_none() {
+        return Some(&EMPTY_DELAYS);
+    }
+    behind_pushes(repository, &hint.pushes).then_some(&BEHIND_DELAYS)
+}
+
+/// Whether a repository looks as it did before the newest of these pushes. `pushed_at` has whole
+/// seconds, so a tie may be either side of a push and counts as behind, unless the head says more.
+fn behind_pushes(repository: &Repository, pushes: &[PushHint]) -> bool {
+    let told = |push: &PushHint| push.pushed_at.map(whole_seconds);
+    let read = repository.pushed_at.map(whole_seconds);
+    let (of_default, others): (Vec<_>, Vec<_>) = pushes.iter().partition(|p| p.branch.is_none());
+    let older_than_others = others.iter().any(|p| read.is_some() && read < told(p));
+    let Some(newest) = of_default.iter().filter_map(|p| told(p)).max().map(Some).or_else(|| {
+        (!of_default.is_empty()).then_some(None)
+    }) else {
+        return older_than_others;
+    };
+    let at = |oid: &Oid| repository.head.as_ref() == Some(oid);
+    let tip = |p: &PushHint| !of_default.iter().any(|q| q.before == p.after);
+    if of_default.iter().any(|p| tip(p) && at(&p.after)) {
+        return older_than_others;
+    }
+    let at_a_before = of_default.iter().any(|p| at(&p.before));
+    let not_newer = read.is_some() && newest.is_some() && read <= newest;
+    older_than_others || at_a_before || not_newer
+}
+
+fn whole_seconds(time: Timestamp) -> i64 {
+    time.0.div_euclid(1000)
+}
+
+/// What a panic said.
+pub fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|s| (*s).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "a panic without a message".to_owned())
+}
+
+/// Which account's credentials a batch used.
+pub fn batch_account(leases: &[Lease]) -> Option<&Account> {
+    leases.first().map(|lease| &lease.account)
+}

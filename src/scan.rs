@@ -1,0 +1,344 @@
+//! One account: list its repositories, push the keys of those that differ from the store.
+//!
+//! A scan writes nothing but keys. An unchanged repository costs nothing beyond its line in the
+//! listing, which carries blob ids; one that never had a catalog file costs nothing at all.
+//!
+//! Keys of repositories that the listing no longer shows, or that filters no longer let in, are
+//! pushed only if the whole set is small enough for the brake: a lost permission and a mistyped
+//! filter look just like a wish. A larger set is left alone as a whole and named in health, and so
+//! is everything when the listing is empty or shorter than GitHub says the account is.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::accounts::Accounts;
+use crate::clock::{SharedClock, Timestamp};
+use crate::engine::queue::{Push, PushKey};
+use crate::engine::store::{Summary, allowance};
+use crate::engine::{EngineError, Queue, Store};
+use crate::github::{FileQuery, GitHub, GitHubError, Owner, Repository};
+use crate::health::{CheckState, Health};
+use crate::ids::Account;
+use crate::membership::{Membership, Standing, wanted};
+use crate::telemetry::Metrics;
+use crate::work::{Hint, Lane, Reasons, RepoKey, WorkKey};
+
+/// Repositories per page: GitHub's maximum.
+pub const PAGE_MAX: u32 = 100;
+
+/// Most pages of one scan: 100,000 repositories; a listing that goes on is not believed.
+pub const PAGES_MAX: usize = 1000;
+
+/// Most names that a health text shows of a set that is held.
+const NAMES_SHOWN_MAX: usize = 10;
+
+/// What scanning needs.
+pub struct Scanner {
+    /// Where repositories are listed.
+    pub github: GitHub,
+    /// Who owns what.
+    pub accounts: Arc<Accounts>,
+    /// Which repositories count.
+    pub membership: Arc<Membership>,
+    /// Where keys go.
+    pub queue: Arc<dyn Queue>,
+    /// What is compared with.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: SharedClock,
+    /// Where the result is told.
+    pub health: Arc<Health>,
+    /// Counts.
+    pub metrics: Metrics,
+    /// Who waits for results.
+    pub board: Arc<ScanBoard>,
+}
+
+/// The result of the last scan of each account.
+#[derive(Debug, Default)]
+pub struct ScanBoard {
+    last: Mutex<BTreeMap<Account, ScanResult>>,
+    ended: Notify,
+}
+
+/// How a scan ended.
+#[derive(Debug, Clone)]
+pub struct ScanResult {
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// Repositories listed.
+    pub listed: u64,
+    /// Keys pushed.
+    pub pushed: u64,
+    /// Repositories whose entities would go, left alone because they are too many.
+    pub held: Vec<String>,
+    /// Why it failed, if it did.
+    pub error: Option<String>,
+}
+
+impl ScanBoard {
+    /// The last result of each account.
+    pub fn results(&self) -> BTreeMap<Account, ScanResult> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns once a scan of `account` that began at or after `from` has ended well.
+    pub async fn wait(&self, account: &Account, from: Timestamp) {
+        loop {
+            let ended = self.ended.notified();
+            tokio::pin!(ended);
+            ended.as_mut().enable();
+            let done = |r: &ScanResult| r.started_at >= from && r.error.is_none();
+            if self.results().get(account).is_some_and(done) {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    fn post(&self, account: &Account, result: ScanResult) {
+        self.last
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(account.clone(), result);
+        self.ended.notify_waiters();
+    }
+}
+
+/// What a listing found so far.
+#[derive(Default)]
+struct Findings {
+    listed: HashSet<RepoKey>,
+    pushed: u64,
+    /// Keys whose entities would go, with the name.
+    leaving: Vec<(RepoKey, String)>,
+}
+
+impl Scanner {
+    /// Scans one account. `Ok(Err(_))` when GitHub gave no answer to believe.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub async fn scan(&self, account: &Account) -> Result<Result<(), GitHubError>, EngineError> {
+        let started_at = self.clock.now();
+        let mut findings = Findings::default();
+        let outcome = self.list(account, &mut findings).await?;
+        let held = match &outcome {
+            Ok(total) => self.push_leaving(account, *total, &mut findings).await?,
+            Err(_) => Vec::new(),
+        };
+        let result = ScanResult {
+            started_at,
+            ended_at: self.clock.now(),
+            listed: findings.listed.len() as u64,
+            pushed: findings.pushed,
+            held,
+            error: outcome.as_ref().err().map(ToString::to_string),
+        };
+        self.tell(account, &result);
+        self.board.post(account, result);
+        Ok(outcome.map(|_| ()))
+    }
+
+    /// Pages through the listing and pushes what differs, page by page. Returns how many
+    /// repositories GitHub says there are.
+    async fn list(
+        &self,
+        account: &Account,
+        findings: &mut Findings,
+    ) -> Result<Result<u64, GitHubError>, EngineError> {
+        let owner = match self.accounts.owner(account).await {
+            Ok(owner) => owner,
+            Err(error) => return Ok(Err(error)),
+        };
+        let stored: HashMap<RepoKey, Summary> = self
+            .store
+            .summaries(account.clone())
+            .await?
+            .into_iter()
+            .map(|summary| (summary.key.clone(), summary))
+            .collect();
+        let files = wanted(self.membership.of_owner(&account.host, &owner.login));
+        let queries: Vec<FileQuery> = files.into_iter().map(|f| f.query).collect();
+        let mut after: Option<String> = None;
+        let mut total = 0;
+        for _ in 0..PAGES_MAX {
+            let page = match self.page(&owner, after.as_deref(), &queries).await {
+                Ok(page) => page,
+                Err(error) => return Ok(Err(error)),
+            };
+            total = page.total;
+            self.compare(account, &page.repositories, &queries, &stored, findings).await?;
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        if after.is_some() {
+            let error = format!("the listing did not end after {PAGES_MAX} pages");
+            return Ok(Err(GitHubError::Transient(error)));
+        }
+        let vanished = stored.values().filter(|s| !findings.listed.contains(&s.key));
+        let vanished: Vec<_> =
+            vanished.map(|s| (s.key.clone(), s.full_name.to_string())).collect();
+        findings.leaving.extend(vanished);
+        Ok(Ok(total))
+    }
+
+    async fn page(
+        &self,
+        owner: &Owner,
+        after: Option<&str>,
+        queries: &[FileQuery],
+    ) -> Result<crate::github::Page, GitHubError> {
+        self.github.list(owner, after, PAGE_MAX, queries).await
+    }
+
+    async fn compare(
+        &self,
+        account: &Account,
+        repositories: &[Repository],
+        queries: &[FileQuery],
+        stored: &HashMap<RepoKey, Summary>,
+        findings: &mut Findings,
+    ) -> Result<(), EngineError> {
+        let now = self.clock.now();
+        let mut keys = Vec::new();
+        for repository in repositories {
+            findings.listed.insert(repository.key.clone());
+            let summary = stored.get(&repository.key);
+            match self.difference(repository, queries, summary) {
+                Difference::None => {}
+                Difference::Leaves => {
+                    let name = repository.full_name.to_string();
+                    findings.leaving.push((repository.key.clone(), name));
+                }
+                Difference::Differs => {
+                    let mut hint = Hint::new(Reasons::SCAN, now);
+                    hint.node_id = Some(repository.node_id.clone());
+                    hint.name = Some(repository.full_name.clone());
+                    keys.push(push_key(&repository.key, account, hint));
+                }
+            }
+        }
+        self.push(keys, findings).await
+    }
+
+    fn difference(
+        &self,
+        listed: &Repository,
+        queries: &[FileQuery],
+        stored: Option<&Summary>,
+    ) -> Difference {
+        let standing =
+            self.membership.standing(&listed.key.host, &listed.full_name, &listed.listed);
+        let Standing::Member(providers) = standing else {
+            return if stored.is_some() { Difference::Leaves } else { Difference::None };
+        };
+        let mut files = Vec::new();
+        for file in wanted(providers) {
+            let at = queries.iter().position(|query| *query == file.query);
+            if let Some(Some(seen)) = at.and_then(|i| listed.files.get(i)) {
+                let branch = file.query.branch.unwrap_or_default();
+                files.push((file.provider, branch, file.query.path, seen.oid.clone()));
+            }
+        }
+        files.sort();
+        let same = match stored {
+            None => files.is_empty(),
+            Some(stored) => {
+                stored.node_id == listed.node_id
+                    && stored.full_name == listed.full_name
+                    && stored.listed == listed.listed
+                    && stored.files == files
+            }
+        };
+        if same { Difference::None } else { Difference::Differs }
+    }
+
+    /// Pushes the keys of those that would lose their entities, or none of them. Returns the names
+    /// of those left alone.
+    async fn push_leaving(
+        &self,
+        account: &Account,
+        total: u64,
+        findings: &mut Findings,
+    ) -> Result<Vec<String>, EngineError> {
+        let leaving = std::mem::take(&mut findings.leaving);
+        let stored = self.store.summaries(account.clone()).await?;
+        let holding: HashSet<&RepoKey> =
+            stored.iter().filter(|s| s.holds_entities).map(|s| &s.key).collect();
+        let losing = leaving.iter().filter(|(key, _)| holding.contains(key)).count() as u64;
+        let listed = findings.listed.len() as u64;
+        let believable = listed > 0 && listed >= total;
+        let small = losing <= allowance(holding.len() as u64);
+        if losing > 0 && !(believable && small) {
+            let names = leaving.into_iter().filter(|(key, _)| holding.contains(key));
+            return Ok(names.map(|(_, name)| name).collect());
+        }
+        let now = self.clock.now();
+        let keys = leaving
+            .into_iter()
+            .map(|(key, _)| push_key(&key, account, Hint::new(Reasons::SCAN, now)))
+            .collect();
+        self.push(keys, findings).await?;
+        Ok(Vec::new())
+    }
+
+    async fn push(
+        &self,
+        keys: Vec<PushKey>,
+        findings: &mut Findings,
+    ) -> Result<(), EngineError> {
+        findings.pushed += keys.len() as u64;
+        if !keys.is_empty() {
+            self.queue.push(Push { delivery: None, keys }).await?;
+        }
+        Ok(())
+    }
+
+    fn tell(&self, account: &Account, result: &ScanResult) {
+        let check = format!("scan:{}", self.accounts.label(account));
+        let seconds = result.ended_at.since(result.started_at).as_secs_f64();
+        let (state, detail) = match &result.error {
+            Some(error) => (CheckState::Degraded, format!("the last scan failed: {error}")),
+            None if !result.held.is_empty() => (CheckState::Degraded, held_text(&result.held)),
+            None => (
+                CheckState::Ok,
+                format!(
+                    "listed {} repositories in {seconds:.1} s, {} to reconcile",
+                    result.listed, result.pushed
+                ),
+            ),
+        };
+        let outcome = if result.error.is_none() { "ok" } else { "failed" };
+        Metrics::count(&self.metrics.scans, outcome);
+        tracing::info!(account = %account, outcome, "scan of {account}: {detail}");
+        self.health.set(&check, state, detail);
+    }
+}
+
+enum Difference {
+    None,
+    Differs,
+    Leaves,
+}
+
+fn push_key(key: &RepoKey, account: &Account, hint: Hint) -> PushKey {
+    PushKey { key: WorkKey::Repo(key.clone()), account: account.clone(), lane: Lane::Scan, hint }
+}
+
+fn held_text(held: &[String]) -> String {
+    let shown = held.iter().take(NAMES_SHOWN_MAX).cloned().collect::<Vec<_>>().join(", ");
+    let more = held.len().saturating_sub(NAMES_SHOWN_MAX);
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!(
+        "the brake holds the removal of all entities of {} repositories that GitHub no longer \
+         lists or filters no longer let in: {shown}{rest}; they stay in the catalog",
+        held.len()
+    )
+}

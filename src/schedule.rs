@@ -1,0 +1,119 @@
+//! When scans run: one loop a provider that pushes its account's scan key.
+//!
+//! The loop learns which account the provider's login is, pushes the key, and waits for that scan
+//! to end before it counts down to the next one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::accounts::{Accounts, host_of};
+use crate::clock::{SharedClock, Timestamp};
+use crate::config::{Frequency, Provider};
+use crate::engine::Queue;
+use crate::engine::queue::{Push, PushKey};
+use crate::health::{CheckState, Health};
+use crate::ids::Account;
+use crate::scan::ScanBoard;
+use crate::work::{Hint, Lane, Reasons, WorkKey, back_off};
+
+/// What a provider's loop needs.
+#[derive(Clone)]
+pub struct Scheduler {
+    /// Who the owner is.
+    pub accounts: Arc<Accounts>,
+    /// Where the scan key goes.
+    pub queue: Arc<dyn Queue>,
+    /// When a scan has ended.
+    pub board: Arc<ScanBoard>,
+    /// The time.
+    pub clock: SharedClock,
+    /// Where trouble is told.
+    pub health: Arc<Health>,
+}
+
+impl Scheduler {
+    /// Runs one provider's schedule until `stop`.
+    pub async fn run(self, provider: Provider, stop: CancellationToken) {
+        let check = format!("schedule:{}", provider.id);
+        if provider.schedule.frequency == Frequency::Manual {
+            self.health.set(&check, CheckState::Off, "trigger: manual, no scan runs by itself");
+            return;
+        }
+        tokio::select! {
+            () = self.cycle(&provider, &check) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+
+    async fn cycle(&self, provider: &Provider, check: &str) {
+        self.clock.sleep(provider.schedule.initial_delay).await;
+        loop {
+            let started = self.clock.now();
+            let account = self.push(provider, check).await;
+            let timeout = self.clock.sleep(provider.schedule.timeout);
+            tokio::select! {
+                () = self.board.wait(&account, started) => {
+                    self.health.set(check, CheckState::Ok, "the last scan ended in time");
+                }
+                () = timeout => {
+                    let detail = format!(
+                        "no scan has ended within {} s of its start",
+                        provider.schedule.timeout.as_secs()
+                    );
+                    self.health.set(check, CheckState::Degraded, detail);
+                }
+            }
+            let pause = pause(&provider.schedule.frequency, self.clock.now());
+            self.clock.sleep(pause).await;
+        }
+    }
+
+    /// Pushes the scan key; tries until that has worked.
+    async fn push(&self, provider: &Provider, check: &str) -> Account {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let error = match self.push_scan(provider).await {
+                Ok(account) => return account,
+                Err(error) => error,
+            };
+            tracing::warn!(provider = %provider.id, error, "cannot start a scan");
+            self.health.set(check, CheckState::Degraded, format!("cannot start a scan: {error}"));
+            self.clock.sleep(back_off(attempt, fastrand::f64())).await;
+        }
+    }
+
+    /// Learns who the provider's account is and pushes its scan key.
+    ///
+    /// # Errors
+    /// When GitHub does not say, or the storage fails; in words.
+    pub async fn push_scan(&self, provider: &Provider) -> Result<Account, String> {
+        let host = host_of(provider).map_err(|e| e.to_string())?;
+        let owner = self
+            .accounts
+            .resolve(&host, &provider.organization)
+            .await
+            .map_err(|e| e.to_string())?;
+        let account = owner.account;
+        let key = PushKey {
+            key: WorkKey::Scan(account.clone()),
+            account: account.clone(),
+            lane: Lane::Scan,
+            hint: Hint::new(Reasons::SCHEDULE, self.clock.now()),
+        };
+        let push = Push { delivery: None, keys: vec![key] };
+        self.queue.push(push).await.map_err(|e| e.to_string())?;
+        Ok(account)
+    }
+}
+
+fn pause(frequency: &Frequency, now: Timestamp) -> Duration {
+    match frequency {
+        Frequency::Every(span) => *span,
+        Frequency::Cron(_) | Frequency::Manual => frequency
+            .next_after(now.0)
+            .map_or(Duration::MAX, |next| Timestamp(next).since(now)),
+    }
+}

@@ -1,0 +1,138 @@
+//! Keeps the in-memory view equal to the store: loads every record, then follows the change log.
+//!
+//! Loading notes the log's last sequence number *before* it reads records, and afterwards applies
+//! every later change; a change that the load already saw is applied again, which changes nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::catalog::view::View;
+use crate::clock::SharedClock;
+use crate::engine::record::RepoRecord;
+use crate::engine::store::{ChangeEntry, Seq};
+use crate::engine::{EngineError, Store};
+use crate::health::{CheckState, Health};
+use crate::telemetry::Metrics;
+use crate::work::RepoKey;
+
+/// Records read at a time while loading: some MB of JSON.
+const LOAD_PAGE: usize = 500;
+
+/// Changes read at a time: a burst becomes visible in steps of this size.
+const CHANGES_PAGE: usize = 500;
+
+/// Looks at the log this often even without a wake-up.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Rest after the storage failed.
+const STORAGE_REST: Duration = Duration::from_secs(1);
+
+/// Feeds one view.
+pub struct ViewFeed {
+    /// What is followed.
+    pub store: Arc<dyn Store>,
+    /// Where new snapshots go.
+    pub view: watch::Sender<Arc<View>>,
+    /// The time, for lags.
+    pub clock: SharedClock,
+    /// Counts.
+    pub metrics: Metrics,
+    /// Where an unreadable storage is told.
+    pub health: Arc<Health>,
+}
+
+/// What a load found besides the view.
+pub struct Loaded {
+    /// The log's position that the view stands for.
+    pub seq: Seq,
+    /// Records that were made by other rules or an older version: due to be processed again.
+    pub outdated: Vec<RepoRecord>,
+}
+
+impl ViewFeed {
+    /// Loads the whole catalog and publishes it.
+    ///
+    /// # Errors
+    /// When the storage cannot be read; the view stays as it was.
+    pub async fn load(&self, fingerprint: &str) -> Result<Loaded, EngineError> {
+        let seq = self.store.last_seq().await?;
+        let mut view = View::empty();
+        let mut outdated = Vec::new();
+        let mut after: Option<RepoKey> = None;
+        loop {
+            let records = self.store.records(after, LOAD_PAGE).await?;
+            let Some(last) = records.last() else { break };
+            after = Some(last.key.clone());
+            for record in records {
+                view = view.with_repository(record.to_entry());
+                if record.fingerprint != fingerprint {
+                    outdated.push(RepoRecord { files: Vec::new(), ..record });
+                }
+            }
+        }
+        self.publish(view.at(seq));
+        Ok(Loaded { seq, outdated })
+    }
+
+    /// Follows the log from `seq` until `stop`.
+    pub async fn follow(self, seq: Seq, fingerprint: String, stop: CancellationToken) {
+        let mut at = seq;
+        while !stop.is_cancelled() {
+            match self.catch_up(at, &fingerprint).await {
+                Ok(now_at) if now_at > at => at = now_at,
+                Ok(_) => {
+                    tokio::select! {
+                        () = self.store.wait_change(at, LOOK_EVERY) => {}
+                        () = stop.cancelled() => {}
+                    }
+                }
+                Err(error) => {
+                    let detail = format!("the view cannot follow the storage: {error}");
+                    self.health.set("view", CheckState::Degraded, detail);
+                    tokio::select! {
+                        () = self.clock.sleep(STORAGE_REST) => {}
+                        () = stop.cancelled() => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Applies what the log holds after `at` and returns the new position.
+    ///
+    /// # Errors
+    /// When the storage cannot be read.
+    pub async fn catch_up(&self, at: Seq, fingerprint: &str) -> Result<Seq, EngineError> {
+        let Some(changes) = self.store.changes(at, CHANGES_PAGE).await? else {
+            return self.load(fingerprint).await.map(|loaded| loaded.seq);
+        };
+        let Some(last) = changes.last() else { return Ok(at) };
+        let seq = last.seq;
+        let view = (**self.view.borrow()).clone();
+        let view = changes.iter().fold(view, |view, change| apply(&view, change));
+        self.publish(view.at(seq));
+        let now = self.clock.now();
+        for cued_at in changes.iter().filter_map(|c| c.record.as_ref()?.cued_at) {
+            Metrics::observe(&self.metrics.visible_lag, now.since(cued_at));
+        }
+        Ok(seq)
+    }
+
+    fn publish(&self, view: View) {
+        let (entities, problems) = view.counts();
+        self.metrics.entities.set(i64::try_from(entities).unwrap_or(i64::MAX));
+        self.metrics.problems.set(i64::try_from(problems).unwrap_or(i64::MAX));
+        self.health.set("view", CheckState::Ok, format!("{entities} entities"));
+        self.view.send_replace(Arc::new(view));
+    }
+}
+
+fn apply(view: &View, change: &ChangeEntry) -> View {
+    match &change.record {
+        Some(record) => view.with_repository(record.to_entry()),
+        None => view.without_repository(change.key.host.as_str(), change.key.id.0),
+    }
+}

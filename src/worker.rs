@@ -1,0 +1,322 @@
+//! The worker: take keys, do them, settle them.
+//!
+//! [`Worker::step`] is the whole body of a worker and can be called by tests; [`Worker::run`] only
+//! repeats it. A step holds leases only while it works, renews them while GitHub is slow, and ends
+//! with every one of them settled, whatever happened: done, again later, or dead. If the process
+//! dies in between, the leases end by themselves and count as a failed attempt.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{SharedClock, Timestamp};
+use crate::engine::queue::{Lease, LeaseRef, Settled, Settlement};
+use crate::engine::store::{Applied, Apply};
+use crate::engine::{EngineError, Queue, Store};
+use crate::github::GitHubError;
+use crate::health::{CheckState, Health};
+use crate::ids::Account;
+use crate::reconcile::{Plan, Reconciler, panic_text};
+use crate::scan::Scanner;
+use crate::telemetry::Metrics;
+use crate::work::{BATCH_MAX, LEASE, WorkKey, back_off};
+
+/// How long an account rests after GitHub refused its credentials: they heal only by hand, and
+/// asking again at once may get an App banned.
+pub const UNAUTHORIZED_REST: Duration = Duration::from_secs(60);
+
+/// Attempts after which a unit that panics is given up: the same input panics again.
+pub const PANICS_MAX: u32 = 2;
+
+/// Longest sleep of an idle worker; a wake-up that got lost costs at most this.
+pub const IDLE_MAX: Duration = Duration::from_secs(30);
+
+/// Rest after the storage failed, so that its log is not flooded.
+const STORAGE_REST: Duration = Duration::from_secs(1);
+
+/// One of the equal workers.
+#[derive(Clone)]
+pub struct Worker {
+    /// Where work comes from.
+    pub queue: Arc<dyn Queue>,
+    /// Where records go.
+    pub store: Arc<dyn Store>,
+    /// Repositories.
+    pub reconciler: Arc<Reconciler>,
+    /// Accounts.
+    pub scanner: Arc<Scanner>,
+    /// The time.
+    pub clock: SharedClock,
+    /// Counts.
+    pub metrics: Metrics,
+    /// What GitHub's state is told to.
+    pub health: Arc<Health>,
+    /// Cancelled when a stop can wait no longer: work under way is dropped, its keys given back.
+    pub hurry: CancellationToken,
+}
+
+/// What a step did.
+#[derive(Debug)]
+pub enum Step {
+    /// Nothing was due; when something will be, if that is known.
+    Idle(Option<Timestamp>),
+    /// These keys were taken and settled.
+    Worked(Vec<(WorkKey, Outcome)>),
+}
+
+/// What became of one key in a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The catalog equals what was read.
+    Done,
+    /// Read, but it looked older than what a webhook told: due again soon.
+    Delayed,
+    /// Failed; again later.
+    Retried,
+    /// Failed for the last time.
+    Dead,
+    /// Given back because of a limit or refused credentials.
+    Gated,
+    /// The brake holds the removal.
+    Held,
+    /// The lease had ended; nothing was written.
+    Stale,
+}
+
+impl Outcome {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Delayed | Self::Gated => "delay",
+            Self::Retried => "retry",
+            Self::Dead => "dead",
+            Self::Held => "held",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+impl Worker {
+    /// Steps until `stop`; a step under way is finished.
+    pub async fn run(self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            match self.step().await {
+                Ok(Step::Worked(_)) => {}
+                Ok(Step::Idle(next)) => {
+                    let now = self.clock.now();
+                    let pause = next.map_or(IDLE_MAX, |at| at.since(now).min(IDLE_MAX));
+                    tokio::select! {
+                        () = self.queue.wait(pause) => {}
+                        () = stop.cancelled() => {}
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a worker cannot reach the storage");
+                    tokio::select! {
+                        () = self.clock.sleep(STORAGE_REST) => {}
+                        () = stop.cancelled() => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes up to a batch of keys and settles each of them.
+    ///
+    /// # Errors
+    /// When the storage fails; what was taken is then given back by the end of its lease.
+    pub async fn step(&self) -> Result<Step, EngineError> {
+        let taken = self.queue.take(BATCH_MAX, LEASE).await?;
+        if taken.leases.is_empty() {
+            return Ok(Step::Idle(taken.next_due));
+        }
+        let work = AssertUnwindSafe(self.work(&taken.leases)).catch_unwind();
+        let outcomes = tokio::select! {
+            done = work => match done {
+                Ok(outcomes) => outcomes?,
+                Err(panic) => self.after_panic(&taken.leases, &panic_text(panic.as_ref())).await?,
+            },
+            () = self.renew(&taken.leases) => Vec::new(),
+            () = self.hurry.cancelled() => self.release(&taken.leases).await?,
+        };
+        for outcome in &outcomes {
+            Metrics::count(&self.metrics.runs, outcome.label());
+        }
+        let keys = taken.leases.into_iter().map(|lease| lease.key);
+        Ok(Step::Worked(keys.zip(outcomes).collect()))
+    }
+
+    /// Renews the leases for as long as it is polled; ends only when none of them is valid.
+    async fn renew(&self, leases: &[Lease]) {
+        let mut valid: Vec<LeaseRef> = leases.iter().map(LeaseRef::from).collect();
+        while !valid.is_empty() {
+            self.clock.sleep(LEASE / 3).await;
+            if let Ok(lost) = self.queue.extend(valid.clone(), LEASE).await {
+                valid.retain(|lease| !lost.contains(lease));
+            }
+        }
+    }
+
+    async fn work(&self, leases: &[Lease]) -> Result<Vec<Outcome>, EngineError> {
+        match leases {
+            [Lease { key: WorkKey::Repo(_), .. }, ..] => self.reconcile(leases).await,
+            [lease @ Lease { key: WorkKey::Scan(account), .. }, ..] => {
+                let result = self.scanner.scan(account).await?;
+                self.settle_failed_or(leases, lease, result.err()).await
+            }
+            [lease, ..] => {
+                let error = "this version has no Apps".to_owned();
+                self.settle(lease, Settlement::Dead { error }).await.map(|outcome| vec![outcome])
+            }
+            [] => Ok(Vec::new()),
+        }
+    }
+
+    async fn settle_failed_or(
+        &self,
+        leases: &[Lease],
+        lease: &Lease,
+        error: Option<GitHubError>,
+    ) -> Result<Vec<Outcome>, EngineError> {
+        let outcome = match error {
+            None => self.settle(lease, Settlement::Done).await?,
+            Some(error) => {
+                self.gate_if_told(&lease.account, leases, [&error].into_iter()).await?;
+                self.failed(lease, error).await?
+            }
+        };
+        Ok(vec![outcome])
+    }
+
+    async fn reconcile(&self, leases: &[Lease]) -> Result<Vec<Outcome>, EngineError> {
+        let plans = self.reconciler.plan(leases).await?;
+        if let Some(first) = leases.first() {
+            let errors = plans.iter().filter_map(|plan| match plan {
+                Plan::Failed(error) => Some(error),
+                Plan::Apply { .. } | Plan::Panicked(_) => None,
+            });
+            self.gate_if_told(&first.account, leases, errors).await?;
+        }
+        let settled = leases.iter().zip(plans).map(|(lease, plan)| self.carry_out(lease, plan));
+        join_all(settled).await.into_iter().collect()
+    }
+
+    async fn carry_out(&self, lease: &Lease, plan: Plan) -> Result<Outcome, EngineError> {
+        let (change, settlement, cause) = match plan {
+            Plan::Failed(error) => return self.failed(lease, error).await,
+            Plan::Panicked(what) => return self.panicked(lease, &what).await,
+            Plan::Apply { change, settlement, cause } => (change, settlement, cause),
+        };
+        let Some(change) = change else { return self.settle(lease, settlement).await };
+        let delayed = matches!(settlement, Settlement::Delay { .. });
+        let apply = Apply { lease: lease.into(), change, settlement, cause };
+        Ok(match self.store.apply(apply).await? {
+            Applied::Written(..) => {
+                if lease.hint.reasons.from_event() {
+                    let lag = self.clock.now().since(lease.hint.first_seen);
+                    Metrics::observe(&self.metrics.reconciled_lag, lag);
+                }
+                if delayed { Outcome::Delayed } else { Outcome::Done }
+            }
+            Applied::Held(_) => {
+                tracing::warn!(key = %lease.key, "the brake holds the removal of {}", lease.key);
+                Outcome::Held
+            }
+            Applied::Stale => Outcome::Stale,
+        })
+    }
+
+    async fn failed(&self, lease: &Lease, error: GitHubError) -> Result<Outcome, EngineError> {
+        match error {
+            GitHubError::Limited { .. } | GitHubError::Unauthorized(_) => {
+                let settled = self.settle(lease, Settlement::Release).await?;
+                Ok(if settled == Outcome::Stale { settled } else { Outcome::Gated })
+            }
+            GitHubError::Transient(_) | GitHubError::NoSuchOwner(_) => {
+                let after = back_off(lease.attempt, fastrand::f64());
+                let error = error.to_string();
+                tracing::warn!(
+                    key = %lease.key, attempt = lease.attempt, %error,
+                    "{} failed", lease.key
+                );
+                self.settle(lease, Settlement::Retry { error, after }).await
+            }
+        }
+    }
+
+    async fn panicked(&self, lease: &Lease, what: &str) -> Result<Outcome, EngineError> {
+        Metrics::count(&self.metrics.runs, "panic");
+        let error = format!("cuelight panicked over it: {what}");
+        tracing::error!(key = %lease.key, attempt = lease.attempt, %error, "{} panicked", lease.key);
+        let settlement = if lease.attempt >= PANICS_MAX {
+            Settlement::Dead { error }
+        } else {
+            Settlement::Retry { error, after: back_off(lease.attempt, fastrand::f64()) }
+        };
+        self.settle(lease, settlement).await
+    }
+
+    async fn after_panic(
+        &self,
+        leases: &[Lease],
+        what: &str,
+    ) -> Result<Vec<Outcome>, EngineError> {
+        join_all(leases.iter().map(|lease| self.panicked(lease, what))).await.into_iter().collect()
+    }
+
+    async fn release(&self, leases: &[Lease]) -> Result<Vec<Outcome>, EngineError> {
+        let released = leases.iter().map(|lease| self.settle(lease, Settlement::Release));
+        join_all(released).await.into_iter().collect()
+    }
+
+    async fn settle(&self, lease: &Lease, how: Settlement) -> Result<Outcome, EngineError> {
+        let usual = match &how {
+            Settlement::Done => Outcome::Done,
+            Settlement::Delay { .. } => Outcome::Delayed,
+            Settlement::Release => Outcome::Gated,
+            Settlement::Retry { .. } => Outcome::Retried,
+            Settlement::Dead { .. } => Outcome::Dead,
+        };
+        let settled = self.queue.settle(vec![(lease.into(), how)]).await?;
+        Ok(match settled.first() {
+            Some(Settled::Stale) | None => Outcome::Stale,
+            Some(Settled::Dead) => Outcome::Dead,
+            Some(Settled::Done | Settled::Waiting) => usual,
+        })
+    }
+
+    /// Closes the account's gate when an error says so, and tells health how the account is.
+    async fn gate_if_told<'a>(
+        &self,
+        account: &Account,
+        leases: &[Lease],
+        errors: impl Iterator<Item = &'a GitHubError>,
+    ) -> Result<(), EngineError> {
+        let check = format!("github:{}", self.scanner.accounts.label(account));
+        let mut failed = 0;
+        let mut last = None;
+        for error in errors {
+            failed += 1;
+            last = Some(error);
+            let until = match error {
+                GitHubError::Limited { until, .. } => *until,
+                GitHubError::Unauthorized(_) => self.clock.now() + UNAUTHORIZED_REST,
+                GitHubError::Transient(_) | GitHubError::NoSuchOwner(_) => continue,
+            };
+            self.health.set(&check, CheckState::Degraded, error.to_string());
+            self.queue.gate(account.clone(), until, error.to_string()).await?;
+            return Ok(());
+        }
+        match last {
+            Some(error) if failed == leases.len() => {
+                self.health.set(&check, CheckState::Degraded, error.to_string());
+            }
+            _ => self.health.set(&check, CheckState::Ok, "answers"),
+        }
+        Ok(())
+    }
+}

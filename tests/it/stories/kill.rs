@@ -1,0 +1,78 @@
+//! `kill -9` of the real program right after a 202: nothing that was acknowledged is lost.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fake_github::{FakeGitHub, Format, NewRepository, Webhooks, signed};
+use tempfile::TempDir;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::support::http;
+use crate::support::process::Served;
+use crate::support::stage::{FILE, PATIENCE, SECRET, TOKEN, component};
+
+/// Rounds unless `CUELIGHT_KILL_ROUNDS` says otherwise.
+const ROUNDS: usize = 20;
+
+fn configuration(dir: &Path, api: &str) -> PathBuf {
+    let text = format!(
+        "server:\n  public: {{ listen: '127.0.0.1:0' }}\n  internal: {{ listen: '127.0.0.1:0' }}\n\
+         webhooks: {{ secrets: ['{SECRET}'] }}\n\
+         storage: {{ url: 'sqlite:{}' }}\n\
+         integrations:\n  github:\n    - {{ host: github.com, apiBaseUrl: '{api}', token: {TOKEN} }}\n\
+         catalog:\n  providers:\n    github:\n      organization: acme\n\
+         \x20     schedule: {{ frequency: {{ trigger: manual }} }}\n",
+        dir.join("cuelight.db").display()
+    );
+    let path = dir.join("cuelight.yaml");
+    std::fs::write(&path, text).expect("the directory is writable");
+    path
+}
+
+/// Asks until the URL answers 200.
+async fn eventually(url: &str) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    let mut ticks = interval(Duration::from_millis(10));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match http::try_get(url).await {
+            Ok((200, body)) => return body,
+            other => assert!(Instant::now() < deadline, "{url}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_right_after_the_202_loses_nothing() {
+    let rounds = std::env::var("CUELIGHT_KILL_ROUNDS").ok().map_or(ROUNDS, |n| {
+        n.parse().expect("CUELIGHT_KILL_ROUNDS is a number")
+    });
+    let github = FakeGitHub::start().await;
+    let world = github.state();
+    world.create_organization("acme");
+    world.add_token(TOKEN, &["acme"]);
+    let dir = TempDir::new().expect("a temporary directory");
+    let config = configuration(dir.path(), &github.url());
+    let binary = Path::new(env!("CARGO_BIN_EXE_cuelight"));
+    let hooks = Webhooks::new();
+    for round in 0..rounds {
+        let served = Served::start(&[], binary, &config, &[]);
+        let name = format!("svc-{round}");
+        let new = NewRepository::named(&name).file(FILE, component(&name, "service"));
+        let events = world.create_repository("acme", new);
+        let delivery = signed(&events[1], SECRET, &hooks.guid(), Format::Json);
+        let url = format!("{}/webhooks/github", served.public);
+        let (status, body) = hooks.post(&url, &delivery).await.expect("an answer");
+        assert_eq!(status, 202, "{body}");
+        served.kill();
+        let served = Served::start(&[], binary, &config, &[]);
+        let by_name = |name: &str| {
+            format!("{}/api/catalog/entities/by-name/component/default/{name}", served.internal)
+        };
+        eventually(&by_name(&name)).await;
+        eventually(&by_name("svc-0")).await;
+        let (status, log) = served.terminate();
+        assert!(status.success(), "round {round}: {status}\n{}", log.join("\n"));
+    }
+}
