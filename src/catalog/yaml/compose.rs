@@ -3,6 +3,7 @@
 //! Beyond YAML's grammar, which is the parser's business, this file knows aliases, duplicate keys,
 //! and the few texts that the parser takes and npm's `yaml` does not.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag};
@@ -21,17 +22,63 @@ pub(super) fn compose(chunk: &Chunk<'_>) -> Result<Option<Node>, SyntaxError> {
     }
     refuse_lone_carriage_return(chunk)?;
     let disguised = disguise(&chunk.text);
+    let mut text = disguised.text.clone();
+    let mut budget = TAB_REPAIR_BYTES_MAX;
+    loop {
+        let fault = match compose_once(chunk, &text, &disguised) {
+            Ok(root) => return Ok(root),
+            Err(fault) => fault,
+        };
+        budget = budget.saturating_sub(text.len());
+        if fault.message != TAB_REFUSED || budget == 0 || !spaces_for_tabs(&mut text, chunk, &fault)
+        {
+            return Err(fault);
+        }
+    }
+}
+
+/// What the parser says to `key:<tab>value`, which YAML allows and it does not (it suspects a
+/// nested block). Such a tab is made a space and the text parsed again.
+const TAB_REFUSED: &str = "':' must be followed by a valid YAML whitespace";
+
+/// Most bytes that are parsed again for such tabs: 64 of them in a text of 1 MiB, as many as
+/// anybody has in a file of usual size.
+const TAB_REPAIR_BYTES_MAX: usize = 64 << 20;
+
+/// Makes the white space before a fault all spaces. False when it already was.
+fn spaces_for_tabs(text: &mut Cow<'_, str>, chunk: &Chunk<'_>, fault: &SyntaxError) -> bool {
+    let line_index = fault.at.line.saturating_sub(chunk.lines_before + 1) as usize;
+    let line_start: usize = text.split_inclusive('\n').take(line_index).map(str::len).sum();
+    let columns = fault.at.column.saturating_sub(1) as usize;
+    let end = text[line_start..]
+        .char_indices()
+        .nth(columns)
+        .map_or(text.len(), |(offset, _)| line_start + offset);
+    let start = text[..end].trim_end_matches([' ', '\t']).len();
+    if !text[start..end].contains('\t') {
+        return false;
+    }
+    let spaces = " ".repeat(end - start);
+    text.to_mut().replace_range(start..end, &spaces);
+    true
+}
+
+fn compose_once(
+    chunk: &Chunk<'_>,
+    text: &str,
+    disguised: &Disguised<'_>,
+) -> Result<Option<Node>, SyntaxError> {
     let mut composer = Composer {
         lines_before: chunk.lines_before,
         yaml_1_1: chunk.yaml_1_1,
-        disguised: &disguised,
+        disguised,
         stack: Vec::new(),
         anchors: HashMap::new(),
         nodes: 0,
         alias_bytes: 0,
         root: None,
     };
-    let mut parser = Parser::new_from_str(&disguised.text);
+    let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(|error| composer.syntax_error(&error))?;
         let at = composer.position(&span.start);

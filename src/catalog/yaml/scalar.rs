@@ -222,7 +222,8 @@ mod tests {
 
     #[test]
     fn texts_that_look_like_something_else() {
-        for text in [".", "-", "+", "e5", "1e", "1.2.3", "1:30", "2026-02-03", "inf", "nan", "1 2"] {
+        for text in [".", "-", "+", "e5", "1e", "1.2.3", "1:30", "2026-02-03", "inf", "nan", "1 2"]
+        {
             check(text, &format!("text {text}"), &format!("text {text}"));
         }
         check("off", "text off", "false");

@@ -40,7 +40,8 @@ impl Chunk<'_> {
 
 /// All chunks of a text, also those without content.
 pub(super) fn split(text: &str) -> Vec<Chunk<'_>> {
-    let mut splitter = Splitter { text, chunks: Vec::new(), yaml_1_1: false, open: Open::new(0, 0) };
+    let mut splitter =
+        Splitter { text, chunks: Vec::new(), yaml_1_1: false, open: Open::new(0, 0) };
     let mut offset = 0;
     for (line, number) in text.split_inclusive('\n').zip(0..) {
         splitter.line(line, offset, number);
@@ -103,7 +104,9 @@ impl Splitter<'_> {
                 self.close(if blank_or_comment(rest) { offset } else { end });
                 self.open = Open::new(end, number + 1);
             }
-            None if self.open.prefix && line.starts_with('%') => self.directive(line, offset, number),
+            None if self.open.prefix && line.starts_with('%') => {
+                self.directive(line, offset, number)
+            }
             None if self.open.prefix && !blank_or_comment(line) => self.open.prefix = false,
             None => {}
         }
