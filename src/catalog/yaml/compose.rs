@@ -3,17 +3,21 @@
 //! Beyond YAML's grammar, which is the parser's business, this file knows aliases, duplicate keys,
 //! and the few texts that the parser takes and npm's `yaml` does not.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, Tag};
 
 use super::escape::{Disguised, disguise};
+use super::repair::repair;
 use super::scalar::{number_text, resolve_plain, resolve_tagged};
 use super::split::Chunk;
 use super::{
     ALIAS_BYTES_MAX, ALIASES_MAX, DEPTH_MAX, Key, NODES_MAX, Node, NodeValue, Position, SyntaxError,
 };
+
+/// Most bytes that are parsed again after a repair: a text of 1 MiB 64 times, and one of usual
+/// size as often as anybody needs.
+const REPAIR_BYTES_MAX: usize = 64 << 20;
 
 /// The root of a chunk, if it has content.
 pub(super) fn compose(chunk: &Chunk<'_>) -> Result<Option<Node>, SyntaxError> {
@@ -23,44 +27,17 @@ pub(super) fn compose(chunk: &Chunk<'_>) -> Result<Option<Node>, SyntaxError> {
     refuse_lone_carriage_return(chunk)?;
     let disguised = disguise(&chunk.text);
     let mut text = disguised.text.clone();
-    let mut budget = TAB_REPAIR_BYTES_MAX;
+    let mut budget = REPAIR_BYTES_MAX;
     loop {
         let fault = match compose_once(chunk, &text, &disguised) {
             Ok(root) => return Ok(root),
             Err(fault) => fault,
         };
         budget = budget.saturating_sub(text.len());
-        if fault.message != TAB_REFUSED || budget == 0 || !spaces_for_tabs(&mut text, chunk, &fault)
-        {
+        if budget == 0 || !repair(&mut text, chunk.lines_before, &fault) {
             return Err(fault);
         }
     }
-}
-
-/// What the parser says to `key:<tab>value`, which YAML allows and it does not (it suspects a
-/// nested block). Such a tab is made a space and the text parsed again.
-const TAB_REFUSED: &str = "':' must be followed by a valid YAML whitespace";
-
-/// Most bytes that are parsed again for such tabs: 64 of them in a text of 1 MiB, as many as
-/// anybody has in a file of usual size.
-const TAB_REPAIR_BYTES_MAX: usize = 64 << 20;
-
-/// Makes the white space before a fault all spaces. False when it already was.
-fn spaces_for_tabs(text: &mut Cow<'_, str>, chunk: &Chunk<'_>, fault: &SyntaxError) -> bool {
-    let line_index = fault.at.line.saturating_sub(chunk.lines_before + 1) as usize;
-    let line_start: usize = text.split_inclusive('\n').take(line_index).map(str::len).sum();
-    let columns = fault.at.column.saturating_sub(1) as usize;
-    let end = text[line_start..]
-        .char_indices()
-        .nth(columns)
-        .map_or(text.len(), |(offset, _)| line_start + offset);
-    let start = text[..end].trim_end_matches([' ', '\t']).len();
-    if !text[start..end].contains('\t') {
-        return false;
-    }
-    let spaces = " ".repeat(end - start);
-    text.to_mut().replace_range(start..end, &spaces);
-    true
 }
 
 fn compose_once(
@@ -72,6 +49,7 @@ fn compose_once(
         lines_before: chunk.lines_before,
         yaml_1_1: chunk.yaml_1_1,
         disguised,
+        tab_lines: tab_lines(text),
         stack: Vec::new(),
         anchors: HashMap::new(),
         nodes: 0,
@@ -81,8 +59,7 @@ fn compose_once(
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(|error| composer.syntax_error(&error))?;
-        let at = composer.position(&span.start);
-        composer.event(event, at)?;
+        composer.event(event, &span)?;
     }
     Ok(composer.root)
 }
@@ -102,9 +79,23 @@ fn refuse_lone_carriage_return(chunk: &Chunk<'_>) -> Result<(), SyntaxError> {
     Ok(())
 }
 
+/// Lines of the chunk, from 1, that are indented with a tab, and how many characters deep.
+fn tab_lines(text: &str) -> HashMap<usize, usize> {
+    let indentation = |line: &str| line.len() - line.trim_start_matches([' ', '\t']).len();
+    (1..)
+        .zip(text.split('\n'))
+        .filter(|(_, line)| line[..indentation(line)].contains('\t'))
+        .map(|(number, line)| (number, indentation(line)))
+        .collect()
+}
+
 /// A collection that is not finished.
 struct Frame {
     at: Position,
+    /// Whether it stands in brackets or braces.
+    flow: bool,
+    /// The column of the innermost block collection; 0 when there is none.
+    block_column: u32,
     anchor: usize,
     content: Content,
     /// Nodes in it, itself and expanded aliases counted.
@@ -139,6 +130,7 @@ struct Composer<'a> {
     lines_before: u32,
     yaml_1_1: bool,
     disguised: &'a Disguised<'a>,
+    tab_lines: HashMap<usize, usize>,
     stack: Vec<Frame>,
     anchors: HashMap<usize, Anchored>,
     nodes: usize,
@@ -159,17 +151,32 @@ impl Composer<'_> {
         SyntaxError { at: self.position(error.marker()), message: error.info().to_owned() }
     }
 
-    fn event(&mut self, event: Event<'_>, at: Position) -> Result<(), SyntaxError> {
+    fn event(&mut self, event: Event<'_>, span: &Span) -> Result<(), SyntaxError> {
+        let at = self.position(&span.start);
+        // The parser gives block collections, which have no brackets, an empty span.
+        let flow = !span.is_empty();
         match event {
             Event::Scalar(text, style, anchor, tag) => {
+                // A value that is not written has no place of its own.
+                if !span.is_empty() {
+                    self.check_place(at, &span.start)?;
+                }
+                if style == ScalarStyle::Plain && text.starts_with(['|', '>']) {
+                    let message = "a plain text cannot start with `|` or `>`".into();
+                    return Err(SyntaxError { at, message });
+                }
                 let value = self.scalar(text.into_owned(), style, tag.as_deref());
                 let node = Node { at, value };
                 self.finish(Finished { node, nodes: 1, alias_weight: 0 }, anchor)
             }
-            Event::SequenceStart(anchor, _) => self.open(at, anchor, Content::List(Vec::new())),
+            Event::SequenceStart(anchor, _) => {
+                self.check_place(at, &span.start)?;
+                self.open(at, flow, anchor, Content::List(Vec::new()))
+            }
             Event::MappingStart(anchor, _) => {
+                self.check_place(at, &span.start)?;
                 let (entries, keys, key) = (Vec::new(), HashSet::new(), None);
-                self.open(at, anchor, Content::Map { entries, keys, key })
+                self.open(at, flow, anchor, Content::Map { entries, keys, key })
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 let frame = self.stack.pop().expect("the parser closes only what it opened");
@@ -203,12 +210,44 @@ impl Composer<'_> {
         }
     }
 
-    fn open(&mut self, at: Position, anchor: usize, content: Content) -> Result<(), SyntaxError> {
+    /// What the parser lets pass: tabs that indent, and brackets whose content is not indented.
+    fn check_place(&self, at: Position, mark: &Marker) -> Result<(), SyntaxError> {
+        let Some(frame) = self.stack.last() else { return Ok(()) };
+        let indented_by_tab = self.tab_lines.get(&mark.line()).is_some_and(|&n| mark.col() <= n);
+        let waits_for_key = matches!(&frame.content, Content::Map { key: None, .. });
+        if !frame.flow && waits_for_key && indented_by_tab {
+            let message = "a tab cannot indent, use spaces".into();
+            return Err(SyntaxError { at, message });
+        }
+        if frame.flow && at.column <= frame.block_column && at.line > frame.at.line {
+            let message = "what stands in brackets must be indented more than its key".into();
+            return Err(SyntaxError { at, message });
+        }
+        Ok(())
+    }
+
+    fn open(
+        &mut self,
+        at: Position,
+        flow: bool,
+        anchor: usize,
+        content: Content,
+    ) -> Result<(), SyntaxError> {
         if self.stack.len() >= DEPTH_MAX {
             let message = format!("nested deeper than {DEPTH_MAX} levels");
             return Err(SyntaxError { at, message });
         }
-        self.stack.push(Frame { at, anchor, content, nodes: 1, alias_weight: 0 });
+        let outer = self.stack.last().map_or(0, |frame| frame.block_column);
+        let block_column = if flow { outer } else { at.column };
+        self.stack.push(Frame {
+            at,
+            flow,
+            block_column,
+            anchor,
+            content,
+            nodes: 1,
+            alias_weight: 0,
+        });
         Ok(())
     }
 

@@ -8,6 +8,7 @@
 
 mod compose;
 mod escape;
+mod repair;
 mod scalar;
 mod split;
 

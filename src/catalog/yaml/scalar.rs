@@ -30,10 +30,9 @@ pub(super) fn resolve_tagged(text: &str, tag: &Tag, yaml_1_1: bool) -> NodeValue
     let resolved = resolve_plain(text, yaml_1_1);
     let core = if tag.handle == CORE_TAG { tag.suffix.as_str() } else { "" };
     let fits = match (core, &resolved) {
-        ("int", NodeValue::Number(number)) => !number.is_f64(),
-        ("null", NodeValue::Null)
-        | ("bool", NodeValue::Bool(_))
-        | ("float", NodeValue::Number(_)) => true,
+        ("int", NodeValue::Number(_)) => !text.contains(['.', 'e', 'E']) || text.contains('x'),
+        ("float", NodeValue::Number(_)) => text.contains(['.', 'e', 'E']),
+        ("null", NodeValue::Null) | ("bool", NodeValue::Bool(_)) => true,
         _ => false,
     };
     if fits { resolved } else { NodeValue::String(text.to_owned()) }

@@ -16,7 +16,7 @@ pub(super) struct Chunk<'a> {
     pub(super) lines_before: u32,
     /// Whether `%YAML 1.1` holds.
     pub(super) yaml_1_1: bool,
-    /// A directive that no `---` follows.
+    /// What is wrong with its directives.
     pub(super) error: Option<SyntaxError>,
 }
 
@@ -62,6 +62,10 @@ fn blank_or_comment(text: &str) -> bool {
     text.is_empty() || text.starts_with('#')
 }
 
+fn fault(line: u32, message: &str) -> SyntaxError {
+    SyntaxError { at: Position { line, column: 1 }, message: message.to_owned() }
+}
+
 /// The chunk being collected.
 struct Open {
     start: usize,
@@ -71,11 +75,19 @@ struct Open {
     /// Where directives stand that are to become comments, and where the first of any stands.
     hidden: Vec<usize>,
     directive_line: Option<u32>,
+    error: Option<SyntaxError>,
 }
 
 impl Open {
     const fn new(start: usize, lines_before: u32) -> Self {
-        Self { start, lines_before, prefix: true, hidden: Vec::new(), directive_line: None }
+        Self {
+            start,
+            lines_before,
+            prefix: true,
+            hidden: Vec::new(),
+            directive_line: None,
+            error: None,
+        }
     }
 }
 
@@ -117,6 +129,10 @@ impl Splitter<'_> {
         let name = words.next().unwrap_or_default();
         if name == "%YAML" {
             self.yaml_1_1 = words.next() == Some("1.1");
+            let message = "`%YAML` takes one version, like `%YAML 1.2`";
+            if line.split_whitespace().count() != 2 {
+                self.open.error.get_or_insert(fault(number + 1, message));
+            }
         }
         if name != "%TAG" {
             self.open.hidden.push(offset);
@@ -126,16 +142,22 @@ impl Splitter<'_> {
 
     fn close(&mut self, end: usize) {
         let open = &self.open;
-        let raw = &self.text[open.start..end];
+        let mut raw = &self.text[open.start..end];
+        // A last line of blanks without a line feed is no line, even in a block scalar.
+        let trimmed = raw.trim_end_matches([' ', '\t']);
+        if trimmed.ends_with('\n') {
+            raw = trimmed;
+        }
         let mut text = Cow::Borrowed(raw);
         for offset in &open.hidden {
             let at = offset - open.start;
             text.to_mut().replace_range(at..=at, "#");
         }
-        let error = open.directive_line.map(|line| SyntaxError {
-            at: Position { line, column: 1 },
-            message: "a directive must be followed by a line `---`".into(),
-        });
+        let without_marker = || {
+            let line = open.directive_line?;
+            Some(fault(line, "a directive must be followed by a line `---`"))
+        };
+        let error = open.error.clone().or_else(without_marker);
         self.chunks.push(Chunk {
             text,
             lines_before: open.lines_before,
