@@ -3,8 +3,12 @@
 //! It knows Backstage's rules and nothing else: no I/O, no clock, no async, nothing of the rest of
 //! this crate. Functions return what could be made *and* what was wrong, not one or the other.
 
+pub mod formats;
+pub mod identity;
+pub mod kinds;
 pub mod problem;
 pub mod process;
+pub mod refs;
 pub mod yaml;
 
 use std::sync::Arc;
