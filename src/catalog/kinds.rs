@@ -7,6 +7,8 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use super::shape::Field;
+
 /// The data files, in the order in which kinds are listed to people.
 const FILES: [&str; 9] = [
     include_str!("kinds/component.json"),
@@ -39,37 +41,6 @@ pub struct Kind {
     pub spec: Vec<Field>,
     /// The fields of `spec` that point to other entities.
     pub relations: Vec<RelationField>,
-}
-
-/// A field and its rule.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Field {
-    /// Its key.
-    pub name: String,
-    /// What may stand there.
-    pub shape: Shape,
-    /// Whether it must be there.
-    #[serde(default)]
-    pub required: bool,
-}
-
-/// What a value must be. Nothing may be `null`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Shape {
-    /// A text that is not empty.
-    Text,
-    /// A text.
-    AnyText,
-    /// A text, `true` or `false`.
-    TextOrBool,
-    /// One of these texts.
-    Choice(Vec<String>),
-    /// A list of values that all have one shape.
-    List(Box<Shape>),
-    /// A mapping with these fields and any others.
-    Object(Vec<Field>),
 }
 
 /// A field of `spec` that holds a ref or a list of refs.

@@ -9,6 +9,9 @@ pub mod kinds;
 pub mod problem;
 pub mod process;
 pub mod refs;
+pub mod relations;
+pub mod shape;
+pub mod validate;
 pub mod yaml;
 
 use std::sync::Arc;
