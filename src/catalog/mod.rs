@@ -3,8 +3,12 @@
 //! It knows Backstage's rules and nothing else: no I/O, no clock, no async, nothing of the rest of
 //! this crate. Functions return what could be made *and* what was wrong, not one or the other.
 
+pub mod merge;
 pub mod problem;
 pub mod process;
+pub mod query;
+pub mod search;
+pub mod view;
 pub mod yaml;
 
 use std::sync::Arc;
@@ -12,8 +16,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use merge::{FileEntry, RepoEntry, RepoId};
 pub use problem::{Code, Problem};
 pub use process::{Source, process_file};
+pub use view::View;
 
 /// An entity after validation and processing, before it is merged with the rest of the catalog.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

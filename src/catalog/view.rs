@@ -1,0 +1,509 @@
+//! The whole catalog in memory: an immutable snapshot that the next one shares almost all of.
+//!
+//! # Promises
+//! - A view depends on what its repositories claim, not on the order in which they came.
+//! - [`View::with_repository`] costs in proportion to what changed: only the entities of that
+//!   repository and those its relations touch are made anew.
+//! - An entity is kept once, as text. What follows from it (relations as text, etag, what search
+//!   needs) is made when it is first asked for.
+//!
+//! Inverted indexes and kept orderings are not here yet: a filter looks at every entity's marks,
+//! an ordering by a field reads the entities that match.
+
+use std::cmp::Ordering;
+use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use imbl::{OrdMap, OrdSet};
+use serde_json::Value;
+use sha1::{Digest, Sha1};
+
+use crate::catalog::merge::{Claim, Edge, RepoEntry, RepoId, Repository, sort_claims, tail};
+use crate::catalog::query::{Direction, Filter, Order, OrderField, marks};
+use crate::catalog::search::rows;
+use crate::catalog::{Problem, merge};
+
+/// The namespace of our uids: any fixed UUID, as RFC 9562 has it for version 5.
+const UID_NAMESPACE: [u8; 16] = *b"cuelight\x80entity\0";
+
+/// A snapshot of the catalog. Cloning is cheap.
+#[derive(Clone, Default)]
+pub struct View {
+    seq: u64,
+    is_complete: bool,
+    counts: Counts,
+    repositories: OrdMap<RepoId, Arc<Repository>>,
+    slots: OrdMap<Arc<str>, Slot>,
+    by_uid: OrdMap<Uid, Arc<str>>,
+    edges: OrdSet<DeclaredEdge>,
+    contested: OrdSet<Arc<str>>,
+    hasher: RandomState,
+}
+
+/// What a view holds, in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Repositories, with entities or without.
+    pub repositories: usize,
+    /// Entities that the API shows.
+    pub entities: usize,
+    /// Problems, conflicts included.
+    pub problems: usize,
+}
+
+/// The claims on one ref.
+#[derive(Clone)]
+struct Slot {
+    winner: Arc<ViewEntity>,
+    /// The others, the next in line first; almost always none.
+    others: Option<Arc<[Arc<Claim>]>>,
+}
+
+impl Slot {
+    fn claims(&self) -> impl Iterator<Item = &Arc<Claim>> {
+        [&self.winner.claim].into_iter().chain(self.others.iter().flat_map(|others| others.iter()))
+    }
+
+    fn conflicts(&self) -> impl Iterator<Item = &Arc<Claim>> {
+        let others = self.others.iter().flat_map(|others| others.iter());
+        others.filter(|claim| claim.conflicts_with(&self.winner.claim))
+    }
+}
+
+/// An entity's stable id: a UUIDv5 of its ref.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Uid([u8; 16]);
+
+impl Uid {
+    fn of(entity_ref: &str) -> Self {
+        let hash = Sha1::new().chain_update(UID_NAMESPACE).chain_update(entity_ref).finalize();
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hash[..16]);
+        bytes[6] = (bytes[6] & 0x0f) | 0x50;
+        bytes[8] = (bytes[8] & 0x3f) | 0x80;
+        Self(bytes)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let digits = text.replace('-', "");
+        let is_uid = text.len() == 36 && digits.len() == 32;
+        let number = is_uid.then(|| u128::from_str_radix(&digits, 16).ok()).flatten()?;
+        Some(Self(number.to_be_bytes()))
+    }
+}
+
+impl fmt::Display for Uid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, byte) in self.0.iter().enumerate() {
+            let dash = if matches!(index, 4 | 6 | 8 | 10) { "-" } else { "" };
+            write!(f, "{dash}{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A relation and the entity that declares it, in the order in which they are shown.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct DeclaredEdge {
+    edge: Edge,
+    declarer: Arc<str>,
+}
+
+/// An entity of the catalog.
+pub struct ViewEntity {
+    claim: Arc<Claim>,
+    derived: OnceLock<Derived>,
+    marks: OnceLock<Box<[u64]>>,
+}
+
+struct Derived {
+    tail: Box<str>,
+    etag: Box<str>,
+}
+
+impl ViewEntity {
+    fn new(claim: Arc<Claim>) -> Arc<Self> {
+        Arc::new(Self { claim, derived: OnceLock::new(), marks: OnceLock::new() })
+    }
+
+    /// `kind:namespace/name`, in lower case.
+    pub fn entity_ref(&self) -> &str {
+        &self.claim.entity_ref
+    }
+
+    /// The repository that declares it.
+    pub fn repository(&self) -> &RepoId {
+        &self.claim.origin.repository
+    }
+}
+
+/// A problem and where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocatedProblem {
+    /// `github.com`
+    pub host: Arc<str>,
+    /// `owner/name`
+    pub repository: Box<str>,
+    /// The branch of the file.
+    pub branch: Box<str>,
+    /// The problem.
+    pub problem: Problem,
+}
+
+/// What a selection found.
+pub struct Selected {
+    /// The entities in order, those with several values of the order field several times.
+    pub entities: Vec<Arc<ViewEntity>>,
+    /// How many different entities that is.
+    pub distinct: usize,
+}
+
+impl View {
+    /// A view of nothing, not complete.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// The same view, now known to hold everything up to change `seq`.
+    #[must_use]
+    pub fn complete_to(&self, seq: u64) -> Self {
+        Self { seq: self.seq.max(seq), is_complete: true, ..self.clone() }
+    }
+
+    /// The last change in it.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Whether it was ever known to hold everything up to some change.
+    pub fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// What it holds, in numbers.
+    pub fn counts(&self) -> Counts {
+        Counts { repositories: self.repositories.len(), entities: self.slots.len(), ..self.counts }
+    }
+
+    /// The view with `entry` in place of what the repository held before.
+    #[must_use]
+    pub fn with_repository(&self, entry: RepoEntry) -> Self {
+        let mut next = self.clone();
+        next.seq = next.seq.max(entry.seq);
+        let old = self.repositories.get(&RepoId::new(&entry.host, entry.id));
+        let new = Arc::new(Repository::new(entry, old.map(|old| &**old)));
+        next.repositories.insert(new.id.clone(), Arc::clone(&new));
+        next.exchange(old.map(|old| &**old), Some(&new));
+        next
+    }
+
+    /// The view without a repository; the same view when it holds none of that id.
+    #[must_use]
+    pub fn without_repository(&self, id: &RepoId) -> Self {
+        let mut next = self.clone();
+        if let Some(old) = next.repositories.remove(id) {
+            next.exchange(Some(&old), None);
+        }
+        next
+    }
+
+    /// Replaces the claims of `old` by those of `new`, the same repository.
+    fn exchange(&mut self, old: Option<&Repository>, new: Option<&Repository>) {
+        let problems = |of: Option<&Repository>| of.map_or(0, |of| of.problems.len());
+        self.counts.problems = self.counts.problems + problems(new) - problems(old);
+        let claims = |of: Option<&Repository>| {
+            let mut by_ref: BTreeMap<Arc<str>, Vec<Arc<Claim>>> = BTreeMap::new();
+            for claim in of.iter().flat_map(|of| &of.claims) {
+                by_ref.entry(Arc::clone(&claim.entity_ref)).or_default().push(Arc::clone(claim));
+            }
+            by_ref
+        };
+        let (gone, mut come) = (claims(old), claims(new));
+        let mut touched = BTreeSet::new();
+        for (entity_ref, gone) in gone {
+            let come = come.remove(&entity_ref).unwrap_or_default();
+            let is_same = gone.len() == come.len()
+                && gone.iter().zip(&come).all(|(gone, come)| Arc::ptr_eq(gone, come));
+            if !is_same {
+                self.reclaim(entity_ref, &gone, come, &mut touched);
+            }
+        }
+        for (entity_ref, come) in come {
+            self.reclaim(entity_ref, &[], come, &mut touched);
+        }
+        for source in touched {
+            if let Some(slot) = self.slots.get_mut(&source) {
+                slot.winner = ViewEntity::new(Arc::clone(&slot.winner.claim));
+            }
+        }
+    }
+
+    /// Exchanges claims on one ref and adds to `touched` whose relations that changes.
+    fn reclaim(
+        &mut self,
+        entity_ref: Arc<str>,
+        gone: &[Arc<Claim>],
+        come: Vec<Arc<Claim>>,
+        touched: &mut BTreeSet<Arc<str>>,
+    ) {
+        let slot = self.slots.get(&entity_ref).cloned();
+        let mut claims = come;
+        if let Some(slot) = &slot {
+            let is_gone = |claim: &&Arc<Claim>| !gone.iter().any(|gone| Arc::ptr_eq(gone, claim));
+            claims.extend(slot.claims().filter(is_gone).cloned());
+            self.counts.problems -= slot.conflicts().count();
+        }
+        sort_claims(&mut claims);
+        let mut claims = claims.into_iter();
+        let winner = claims.next();
+        let old_winner = slot.as_ref().map(|slot| &slot.winner);
+        self.exchange_edges(old_winner.map(|old| &*old.claim), winner.as_deref(), touched);
+        self.contested.remove(&entity_ref);
+        let Some(winner) = winner else {
+            self.slots.remove(&entity_ref);
+            self.by_uid.remove(&Uid::of(&entity_ref));
+            return;
+        };
+        let others: Vec<Arc<Claim>> = claims.collect();
+        let slot = Slot {
+            winner: match old_winner {
+                Some(old) if Arc::ptr_eq(&old.claim, &winner) => Arc::clone(old),
+                _ => ViewEntity::new(winner),
+            },
+            others: (!others.is_empty()).then(|| others.into()),
+        };
+        let conflicts = slot.conflicts().count();
+        self.counts.problems += conflicts;
+        if conflicts > 0 {
+            self.contested.insert(Arc::clone(&entity_ref));
+        }
+        self.by_uid.insert(Uid::of(&entity_ref), Arc::clone(&entity_ref));
+        self.slots.insert(entity_ref, slot);
+    }
+
+    fn exchange_edges(
+        &mut self,
+        old: Option<&Claim>,
+        new: Option<&Claim>,
+        touched: &mut BTreeSet<Arc<str>>,
+    ) {
+        let declared = |claim: Option<&Claim>| -> BTreeSet<DeclaredEdge> {
+            let Some(claim) = claim else { return BTreeSet::new() };
+            let declarer = &claim.entity_ref;
+            let edges = claim.edges.iter().cloned();
+            edges.map(|edge| DeclaredEdge { edge, declarer: Arc::clone(declarer) }).collect()
+        };
+        let (old, new) = (declared(old), declared(new));
+        for edge in old.difference(&new) {
+            self.edges.remove(edge);
+            touched.insert(Arc::clone(&edge.edge.source));
+        }
+        for edge in new.difference(&old) {
+            self.edges.insert(edge.clone());
+            touched.insert(Arc::clone(&edge.edge.source));
+        }
+    }
+
+    /// The entity of a ref, given in lower case.
+    pub fn entity(&self, entity_ref: &str) -> Option<&Arc<ViewEntity>> {
+        self.slots.get(entity_ref).map(|slot| &slot.winner)
+    }
+
+    /// The entity of a uid.
+    pub fn entity_by_uid(&self, uid: &str) -> Option<&Arc<ViewEntity>> {
+        self.by_uid.get(&Uid::parse(uid)?).and_then(|entity_ref| self.entity(entity_ref))
+    }
+
+    /// Appends an entity of this view to `out`, as JSON.
+    pub fn write_json(&self, entity: &ViewEntity, out: &mut Vec<u8>) {
+        let derived = entity.derived.get_or_init(|| self.derive(&entity.claim));
+        let uid = Uid::of(entity.entity_ref()).to_string();
+        entity.claim.write(&uid, Some(&derived.etag), &derived.tail, out);
+    }
+
+    /// An entity of this view as a tree.
+    pub fn json(&self, entity: &ViewEntity) -> Value {
+        let mut text = Vec::new();
+        self.write_json(entity, &mut text);
+        serde_json::from_slice(&text).expect("entities are kept as JSON that we wrote")
+    }
+
+    fn derive(&self, claim: &Claim) -> Derived {
+        let mut relations: Vec<(&str, &str)> =
+            self.edges_of(&claim.entity_ref).map(|edge| (&*edge.kind, &*edge.target)).collect();
+        relations.dedup();
+        let tail = tail(relations.into_iter(), claim.stale.as_deref());
+        let mut text = Vec::new();
+        claim.write(&Uid::of(&claim.entity_ref).to_string(), None, &tail, &mut text);
+        let hash = Sha1::digest(&text);
+        let etag: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        Derived { tail: tail.into(), etag: etag.into() }
+    }
+
+    fn edges_of(&self, source: &Arc<str>) -> impl Iterator<Item = &Edge> {
+        let nothing: Arc<str> = Arc::from("");
+        let edge = Edge {
+            source: Arc::clone(source),
+            kind: Arc::clone(&nothing),
+            target: Arc::clone(&nothing),
+        };
+        let from = DeclaredEdge { edge, declarer: nothing };
+        let edges = self.edges.range(from..).map(|declared| &declared.edge);
+        edges.take_while(move |edge| edge.source == *source)
+    }
+
+    /// The entities that match `filter`, in `order`.
+    pub fn select(&self, filter: Option<&Filter>, order: &Order) -> Selected {
+        let filter = filter.map(|filter| filter.compile(&self.hasher));
+        let matches = |entity: &&Arc<ViewEntity>| {
+            filter.as_ref().is_none_or(|filter| filter.matches(self.marks(entity)))
+        };
+        if *order == Order::Ref {
+            let entities = self.slots.values().map(|slot| &slot.winner);
+            return Selected::all(entities.filter(matches).cloned().collect());
+        }
+        let by_uid = self.by_uid.values().filter_map(|entity_ref| self.entity(entity_ref));
+        let found: Vec<Arc<ViewEntity>> = by_uid.filter(matches).cloned().collect();
+        match order {
+            Order::Uid | Order::Ref => Selected::all(found),
+            Order::Values(field) => self.order_by_values(found, field),
+            Order::Fields(fields) => Selected::all(self.order_by_fields(found, fields)),
+        }
+    }
+
+    /// `found` is in the order of uids, and the sorts here are stable.
+    fn order_by_values(&self, found: Vec<Arc<ViewEntity>>, field: &OrderField) -> Selected {
+        let mut distinct = 0;
+        let mut keyed = Vec::with_capacity(found.len());
+        for entity in found {
+            let values = self.values(&entity, &field.key);
+            distinct += usize::from(!values.is_empty());
+            keyed.extend(values.into_iter().map(|value| (value, Arc::clone(&entity))));
+        }
+        if field.direction == Direction::Descending {
+            keyed.reverse();
+        }
+        keyed.sort_by(|(a, _), (b, _)| directed(field.direction, a.cmp(b)));
+        Selected { entities: keyed.into_iter().map(|(_, entity)| entity).collect(), distinct }
+    }
+
+    fn order_by_fields(
+        &self,
+        found: Vec<Arc<ViewEntity>>,
+        fields: &[OrderField],
+    ) -> Vec<Arc<ViewEntity>> {
+        let first_values = |entity: &ViewEntity| -> Vec<Option<String>> {
+            fields.iter().map(|f| self.values(entity, &f.key).into_iter().min()).collect()
+        };
+        let mut keyed: Vec<_> =
+            found.into_iter().map(|entity| (first_values(&entity), entity)).collect();
+        keyed.sort_by(|(a, _), (b, _)| {
+            let each = fields.iter().zip(a.iter().zip(b)).map(|(field, pair)| match pair {
+                (Some(a), Some(b)) => directed(field.direction, a.cmp(b)),
+                (None, None) => Ordering::Equal,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(_), None) => Ordering::Less,
+            });
+            each.fold(Ordering::Equal, Ordering::then)
+        });
+        keyed.into_iter().map(|(_, entity)| entity).collect()
+    }
+
+    /// The searchable values of an entity under a lower-case key.
+    fn values(&self, entity: &ViewEntity, key: &str) -> Vec<String> {
+        let (kind, rest) = entity.entity_ref().split_once(':').unwrap_or_default();
+        let (namespace, name) = rest.split_once('/').unwrap_or_default();
+        match key {
+            "kind" => vec![kind.to_owned()],
+            "metadata.namespace" => vec![namespace.to_owned()],
+            "metadata.name" => vec![name.to_owned()],
+            _ => {
+                let rows = rows(&self.json(entity)).into_iter().filter(|row| row.key == key);
+                rows.filter_map(|row| row.value).collect()
+            }
+        }
+    }
+
+    fn marks<'a>(&self, entity: &'a ViewEntity) -> &'a [u64] {
+        entity.marks.get_or_init(|| marks(&self.hasher, &rows(&self.json(entity))))
+    }
+
+    /// All repositories by host and id.
+    pub fn repositories(&self) -> impl ExactSizeIterator<Item = &Arc<Repository>> {
+        self.repositories.values()
+    }
+
+    /// The repository with this id.
+    pub fn repository(&self, id: &RepoId) -> Option<&Arc<Repository>> {
+        self.repositories.get(id)
+    }
+
+    /// How many entities that its owner wrote a repository brings into the catalog, and how many
+    /// problems it has.
+    pub fn counts_of(&self, repository: &Repository) -> (usize, usize) {
+        let mut entities = 0;
+        let mut conflicts = 0;
+        for claim in &repository.claims {
+            let Some(slot) = self.slots.get(&claim.entity_ref) else { continue };
+            if Arc::ptr_eq(&slot.winner.claim, claim) {
+                entities += usize::from(!claim.generated);
+            } else {
+                conflicts += usize::from(claim.conflicts_with(&slot.winner.claim));
+            }
+        }
+        (entities, repository.problems.len() + conflicts)
+    }
+
+    /// All problems, by repository, file and place.
+    pub fn problems(&self) -> Vec<LocatedProblem> {
+        let stored = self.repositories.values().flat_map(|repository| {
+            let problems = repository.problems.iter();
+            problems.map(|(branch, problem)| located(repository, branch, problem.clone()))
+        });
+        let slots = self.contested.iter().filter_map(|entity_ref| self.slots.get(entity_ref));
+        let conflicts = slots.flat_map(|slot| {
+            let winner = &slot.winner.claim;
+            let winner_name = self.repository(&winner.origin.repository).map(|r| &*r.full_name);
+            slot.conflicts().filter_map(move |loser| {
+                let problem = loser.conflict(winner, winner_name.unwrap_or_default());
+                let repository = self.repository(&loser.origin.repository)?;
+                Some(located(repository, &loser.origin.branch, problem))
+            })
+        });
+        let mut problems: Vec<LocatedProblem> = stored.chain(conflicts).collect();
+        problems.sort_by(|a, b| a.place().cmp(&b.place()));
+        problems
+    }
+}
+
+impl Selected {
+    fn all(entities: Vec<Arc<ViewEntity>>) -> Self {
+        Self { distinct: entities.len(), entities }
+    }
+}
+
+impl LocatedProblem {
+    fn place(&self) -> impl Ord + '_ {
+        let problem = &self.problem;
+        let file = (&*self.repository, &*self.host, &*problem.path, &*self.branch);
+        (file, problem.line, problem.column, problem.code, &problem.entity_ref, &problem.message)
+    }
+}
+
+fn located(repository: &merge::Repository, branch: &str, problem: Problem) -> LocatedProblem {
+    LocatedProblem {
+        host: Arc::clone(&repository.id.host),
+        repository: repository.full_name.clone(),
+        branch: branch.into(),
+        problem,
+    }
+}
+
+fn directed(direction: Direction, ordering: Ordering) -> Ordering {
+    match direction {
+        Direction::Ascending => ordering,
+        Direction::Descending => ordering.reverse(),
+    }
+}
