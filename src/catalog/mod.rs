@@ -8,6 +8,7 @@ pub mod problem;
 pub mod process;
 pub mod query;
 pub mod search;
+pub mod select;
 pub mod view;
 pub mod yaml;
 

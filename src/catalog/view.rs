@@ -7,10 +7,8 @@
 //! - An entity is kept once, as text. What follows from it (relations as text, etag, what search
 //!   needs) is made when it is first asked for.
 //!
-//! Inverted indexes and kept orderings are not here yet: a filter looks at every entity's marks,
-//! an ordering by a field reads the entities that match.
+//! Finding entities by more than their ref or uid is the business of [`super::select`].
 
-use std::cmp::Ordering;
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -21,8 +19,6 @@ use serde_json::Value;
 use sha1::{Digest, Sha1};
 
 use crate::catalog::merge::{Claim, Edge, RepoEntry, RepoId, Repository, sort_claims, tail};
-use crate::catalog::query::{Direction, Filter, Order, OrderField, marks};
-use crate::catalog::search::rows;
 use crate::catalog::{Problem, merge};
 
 /// The namespace of our uids: any fixed UUID, as RFC 9562 has it for version 5.
@@ -35,11 +31,11 @@ pub struct View {
     is_complete: bool,
     counts: Counts,
     repositories: OrdMap<RepoId, Arc<Repository>>,
-    slots: OrdMap<Arc<str>, Slot>,
-    by_uid: OrdMap<Uid, Arc<str>>,
+    pub(super) slots: OrdMap<Arc<str>, Slot>,
+    pub(super) by_uid: OrdMap<Uid, Arc<str>>,
     edges: OrdSet<DeclaredEdge>,
     contested: OrdSet<Arc<str>>,
-    hasher: RandomState,
+    pub(super) hasher: RandomState,
 }
 
 /// What a view holds, in numbers.
@@ -55,8 +51,8 @@ pub struct Counts {
 
 /// The claims on one ref.
 #[derive(Clone)]
-struct Slot {
-    winner: Arc<ViewEntity>,
+pub(super) struct Slot {
+    pub(super) winner: Arc<ViewEntity>,
     /// The others, the next in line first; almost always none.
     others: Option<Arc<[Arc<Claim>]>>,
 }
@@ -74,7 +70,7 @@ impl Slot {
 
 /// An entity's stable id: a UUIDv5 of its ref.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Uid([u8; 16]);
+pub(super) struct Uid([u8; 16]);
 
 impl Uid {
     fn of(entity_ref: &str) -> Self {
@@ -115,7 +111,7 @@ struct DeclaredEdge {
 pub struct ViewEntity {
     claim: Arc<Claim>,
     derived: OnceLock<Derived>,
-    marks: OnceLock<Box<[u64]>>,
+    pub(super) marks: OnceLock<Box<[u64]>>,
 }
 
 struct Derived {
@@ -150,14 +146,6 @@ pub struct LocatedProblem {
     pub branch: Box<str>,
     /// The problem.
     pub problem: Problem,
-}
-
-/// What a selection found.
-pub struct Selected {
-    /// The entities in order, those with several values of the order field several times.
-    pub entities: Vec<Arc<ViewEntity>>,
-    /// How many different entities that is.
-    pub distinct: usize,
 }
 
 impl View {
@@ -354,82 +342,6 @@ impl View {
         edges.take_while(move |edge| edge.source == *source)
     }
 
-    /// The entities that match `filter`, in `order`.
-    pub fn select(&self, filter: Option<&Filter>, order: &Order) -> Selected {
-        let filter = filter.map(|filter| filter.compile(&self.hasher));
-        let matches = |entity: &&Arc<ViewEntity>| {
-            filter.as_ref().is_none_or(|filter| filter.matches(self.marks(entity)))
-        };
-        if *order == Order::Ref {
-            let entities = self.slots.values().map(|slot| &slot.winner);
-            return Selected::all(entities.filter(matches).cloned().collect());
-        }
-        let by_uid = self.by_uid.values().filter_map(|entity_ref| self.entity(entity_ref));
-        let found: Vec<Arc<ViewEntity>> = by_uid.filter(matches).cloned().collect();
-        match order {
-            Order::Uid | Order::Ref => Selected::all(found),
-            Order::Values(field) => self.order_by_values(found, field),
-            Order::Fields(fields) => Selected::all(self.order_by_fields(found, fields)),
-        }
-    }
-
-    /// `found` is in the order of uids, and the sorts here are stable.
-    fn order_by_values(&self, found: Vec<Arc<ViewEntity>>, field: &OrderField) -> Selected {
-        let mut distinct = 0;
-        let mut keyed = Vec::with_capacity(found.len());
-        for entity in found {
-            let values = self.values(&entity, &field.key);
-            distinct += usize::from(!values.is_empty());
-            keyed.extend(values.into_iter().map(|value| (value, Arc::clone(&entity))));
-        }
-        if field.direction == Direction::Descending {
-            keyed.reverse();
-        }
-        keyed.sort_by(|(a, _), (b, _)| directed(field.direction, a.cmp(b)));
-        Selected { entities: keyed.into_iter().map(|(_, entity)| entity).collect(), distinct }
-    }
-
-    fn order_by_fields(
-        &self,
-        found: Vec<Arc<ViewEntity>>,
-        fields: &[OrderField],
-    ) -> Vec<Arc<ViewEntity>> {
-        let first_values = |entity: &ViewEntity| -> Vec<Option<String>> {
-            fields.iter().map(|f| self.values(entity, &f.key).into_iter().min()).collect()
-        };
-        let mut keyed: Vec<_> =
-            found.into_iter().map(|entity| (first_values(&entity), entity)).collect();
-        keyed.sort_by(|(a, _), (b, _)| {
-            let each = fields.iter().zip(a.iter().zip(b)).map(|(field, pair)| match pair {
-                (Some(a), Some(b)) => directed(field.direction, a.cmp(b)),
-                (None, None) => Ordering::Equal,
-                (None, Some(_)) => Ordering::Greater,
-                (Some(_), None) => Ordering::Less,
-            });
-            each.fold(Ordering::Equal, Ordering::then)
-        });
-        keyed.into_iter().map(|(_, entity)| entity).collect()
-    }
-
-    /// The searchable values of an entity under a lower-case key.
-    fn values(&self, entity: &ViewEntity, key: &str) -> Vec<String> {
-        let (kind, rest) = entity.entity_ref().split_once(':').unwrap_or_default();
-        let (namespace, name) = rest.split_once('/').unwrap_or_default();
-        match key {
-            "kind" => vec![kind.to_owned()],
-            "metadata.namespace" => vec![namespace.to_owned()],
-            "metadata.name" => vec![name.to_owned()],
-            _ => {
-                let rows = rows(&self.json(entity)).into_iter().filter(|row| row.key == key);
-                rows.filter_map(|row| row.value).collect()
-            }
-        }
-    }
-
-    fn marks<'a>(&self, entity: &'a ViewEntity) -> &'a [u64] {
-        entity.marks.get_or_init(|| marks(&self.hasher, &rows(&self.json(entity))))
-    }
-
     /// All repositories by host and id.
     pub fn repositories(&self) -> impl ExactSizeIterator<Item = &Arc<Repository>> {
         self.repositories.values()
@@ -478,12 +390,6 @@ impl View {
     }
 }
 
-impl Selected {
-    fn all(entities: Vec<Arc<ViewEntity>>) -> Self {
-        Self { distinct: entities.len(), entities }
-    }
-}
-
 impl LocatedProblem {
     fn place(&self) -> impl Ord + '_ {
         let problem = &self.problem;
@@ -498,12 +404,5 @@ fn located(repository: &merge::Repository, branch: &str, problem: Problem) -> Lo
         repository: repository.full_name.clone(),
         branch: branch.into(),
         problem,
-    }
-}
-
-fn directed(direction: Direction, ordering: Ordering) -> Ordering {
-    match direction {
-        Direction::Ascending => ordering,
-        Direction::Descending => ordering.reverse(),
     }
 }
