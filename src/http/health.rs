@@ -111,7 +111,7 @@ async fn exercise(state: &InternalState) {
         let detail = "the catalog is still being loaded from the storage";
         health.set("view", CheckState::Failing, detail);
     }
-    match (stats(state).await, held(state).await) {
+    match tokio::join!(stats(state), held(state)) {
         (Ok(stats), Ok(held)) => {
             health.set("storage", CheckState::Ok, stats.durability.clone());
             set_queue(state, &stats);

@@ -1,2 +1,5 @@
-//! x
-fn main() {}
+//! The integration tests: one binary, one module a subject.
+
+mod api;
+mod support;
+mod view;
