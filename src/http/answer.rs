@@ -63,6 +63,11 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "NotFoundError", message.into())
     }
 
+    /// 408: the body took too long.
+    pub fn too_slow(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeoutError", message.into())
+    }
+
     /// 413: the body is too large.
     pub fn too_large(message: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeError", message.into())

@@ -22,8 +22,8 @@ use crate::catalog::select::Selected;
 use crate::catalog::view::ViewEntity;
 use crate::engine::queue::{Push, PushKey};
 use crate::http::answer::{ApiError, EntityList, json_text};
-use crate::http::internal::{InternalState, Shared, route};
 use crate::http::params::{Params, json_body, only_text};
+use crate::http::state::{InternalState, Shared, route};
 use crate::ids::{FullName, Host, RepoId};
 use crate::work::{Hint, Lane, Reasons, RepoKey, WorkKey};
 
@@ -159,7 +159,7 @@ async fn select(
     filter: Option<Filter>,
     order: Order,
 ) -> Result<(Arc<View>, Selected), ApiError> {
-    let view = state.view();
+    let view = state.complete_view()?;
     let selecting = tokio::task::spawn_blocking(move || {
         let selected = view.select(filter.as_ref(), &order);
         (view, selected)
@@ -184,7 +184,7 @@ async fn by_name(
     request: Request,
 ) -> Result<Response, ApiError> {
     Params::parse(&request, &[])?;
-    let view = state.view();
+    let view = state.complete_view()?;
     let entity_ref = format!("{kind}:{namespace}/{name}").to_lowercase();
     let entity = view.entity(&entity_ref).ok_or_else(|| {
         ApiError::not_found(format!(
@@ -200,7 +200,7 @@ async fn by_uid(
     request: Request,
 ) -> Result<Response, ApiError> {
     Params::parse(&request, &[])?;
-    let view = state.view();
+    let view = state.complete_view()?;
     let entity = view
         .entity_by_uid(&uid)
         .ok_or_else(|| ApiError::not_found(format!("No entity with uid {uid}")))?;
@@ -218,7 +218,7 @@ async fn refresh(State(state): State<Shared>, request: Request) -> Result<Status
     Params::parse(&request, &[])?;
     let body = json_body(request).await?;
     let entity_ref = only_text(&body, "entityRef", &["authorizationToken"])?.to_lowercase();
-    let view = state.view();
+    let view = state.complete_view()?;
     let entity = view
         .entity(&entity_ref)
         .ok_or_else(|| ApiError::not_found(format!("Entity {entity_ref} not found")))?;

@@ -19,8 +19,8 @@ use crate::clock::Timestamp;
 use crate::engine::queue::{Entry, Inspect, LedgerEntry, QueueStats, State as KeyState};
 use crate::engine::store::Held;
 use crate::http::answer::{ApiError, Page, json};
-use crate::http::internal::{InternalState, ProviderInfo, Shared, Webhooks, route};
 use crate::http::params::{Params, json_body, only_text};
+use crate::http::state::{InternalState, ProviderInfo, Shared, Webhooks, route};
 use crate::ids::Account;
 use crate::work::{Lane, WorkKey};
 
@@ -225,7 +225,7 @@ struct RepositoryBody {
 
 async fn repositories(State(state): State<Shared>, request: Request) -> Result<Response, ApiError> {
     let slice = Slice::parse(&Params::parse(&request, &["limit", "offset"])?)?;
-    let view = state.view();
+    let view = state.complete_view()?;
     let all = view.repositories();
     let total = all.len() as u64;
     let page = slice.page(all, total);
@@ -263,7 +263,7 @@ struct ProblemBody {
 
 async fn problems(State(state): State<Shared>, request: Request) -> Result<Response, ApiError> {
     let slice = Slice::parse(&Params::parse(&request, &["limit", "offset"])?)?;
-    let problems = state.view().problems();
+    let problems = state.complete_view()?.problems();
     let total = problems.len() as u64;
     Ok(json(StatusCode::OK, &slice.page(problems.into_iter().map(ProblemBody::from), total)))
 }
@@ -286,7 +286,7 @@ impl From<LocatedProblem> for ProblemBody {
     }
 }
 
-/// The page that shows the line; `plain=1` because GitHub would render Markdown and the like.
+/// The page that shows the line.
 fn line_url(located: &LocatedProblem) -> String {
     let encoded = |text: &str| {
         let byte = |byte: u8| match byte {
@@ -298,7 +298,7 @@ fn line_url(located: &LocatedProblem) -> String {
         text.bytes().map(byte).collect::<String>()
     };
     format!(
-        "https://{}/{}/blob/{}/{}?plain=1#L{}",
+        "https://{}/{}/blob/{}/{}#L{}",
         located.host,
         located.repository,
         encoded(&located.branch),

@@ -16,7 +16,7 @@ use crate::engine::queue::QueueStats;
 use crate::engine::store::Held;
 use crate::health::{Check, CheckState, overall};
 use crate::http::answer::json;
-use crate::http::internal::{InternalState, Shared, Webhooks};
+use crate::http::state::{InternalState, NOT_LOADED, Shared, Webhooks};
 
 /// How long the storage may take to answer a probe: a storage that is slower cannot carry
 /// webhooks either.
@@ -65,8 +65,7 @@ pub async fn livez() -> &'static str {
 /// The process can serve: the view is loaded and the storage answers.
 pub async fn readyz(State(state): State<Shared>) -> Response {
     if !state.view().is_complete() {
-        let reason = "the catalog is still being loaded from the storage";
-        return (StatusCode::SERVICE_UNAVAILABLE, reason).into_response();
+        return (StatusCode::SERVICE_UNAVAILABLE, NOT_LOADED).into_response();
     }
     match stats(&state).await {
         Ok(_) => "ok".into_response(),
@@ -108,8 +107,7 @@ async fn exercise(state: &InternalState) {
         let detail = format!("{} entities, change {}", view.counts().entities, view.seq());
         health.set("view", CheckState::Ok, detail);
     } else {
-        let detail = "the catalog is still being loaded from the storage";
-        health.set("view", CheckState::Failing, detail);
+        health.set("view", CheckState::Failing, NOT_LOADED);
     }
     match tokio::join!(stats(state), held(state)) {
         (Ok(stats), Ok(held)) => {

@@ -11,7 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use crate::engine::queue::QueueStats;
 use crate::http::answer::ApiError;
 use crate::http::health::stats;
-use crate::http::internal::{InternalState, Shared};
+use crate::http::state::{InternalState, Shared};
 use crate::telemetry::Outcome;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -8,3 +8,4 @@ pub mod health;
 pub mod internal;
 pub mod metrics;
 pub mod params;
+pub mod state;

@@ -1,14 +1,20 @@
 //! Query parameters and JSON bodies, checked as Backstage checks them.
 
-use axum::body::{Body, to_bytes};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
 use axum::http::header::CONTENT_TYPE;
 use serde_json::{Map, Value};
+use tokio::time::timeout;
 
 use crate::http::answer::ApiError;
 
 /// Largest body of a request: Backstage's limit, and far more than any end point needs.
 const BODY_BYTES_MAX: usize = 100 * 1024;
+
+/// How long a body may take: it fits into a few packets.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The decoded query parameters of a request, all of them known and not empty.
 #[derive(Debug, Clone)]
@@ -83,9 +89,15 @@ pub async fn json_body(request: Request) -> Result<Map<String, Value>, ApiError>
     }
 }
 
-async fn read(body: Body) -> Result<axum::body::Bytes, ApiError> {
-    let too_large = || ApiError::too_large(format!("the body is over {BODY_BYTES_MAX} bytes"));
-    to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| too_large())
+async fn read(body: Body) -> Result<Bytes, ApiError> {
+    match timeout(BODY_TIMEOUT, to_bytes(body, BODY_BYTES_MAX)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(_)) => Err(ApiError::too_large(format!("the body is over {BODY_BYTES_MAX} bytes"))),
+        Err(_) => {
+            let seconds = BODY_TIMEOUT.as_secs();
+            Err(ApiError::too_slow(format!("the body did not arrive within {seconds} s")))
+        }
+    }
 }
 
 /// The text under `name`, the only member of `body` besides those `tolerated`.

@@ -71,7 +71,7 @@ async fn an_entity_is_found_by_name_and_uid_with_its_relations() {
 #[tokio::test]
 async fn pages_link_to_the_next_until_the_end() {
     let api = open(bookshop());
-    let mut path = "/entities?limit=4&fields=metadata.name,kind".to_owned();
+    let mut path = "/entities?limit=3&fields=metadata.name,kind".to_owned();
     let mut names = Vec::new();
     loop {
         let answer = api.get(&format!("/api/catalog{path}")).await;
@@ -85,7 +85,7 @@ async fn pages_link_to_the_next_until_the_end() {
     assert_eq!(names, ["orders", "search", "Checkout", "search", "orders-db", "Bookshop"]);
     assert_eq!(
         path,
-        "/entities?limit=4&fields=metadata.name%2Ckind&after=eyJsaW1pdCI6NCwib2Zmc2V0Ijo0fQ%3D%3D"
+        "/entities?limit=3&fields=metadata.name%2Ckind&after=eyJsaW1pdCI6Mywib2Zmc2V0IjozfQ%3D%3D"
     );
 }
 
@@ -106,8 +106,26 @@ async fn a_large_catalog_arrives_whole() {
 }
 
 #[tokio::test]
-async fn the_newest_view_is_served() {
+async fn nothing_is_served_of_a_view_that_is_not_complete() {
     let api = open(View::empty());
+    let body = r#"{"entityRef": "component:default/search"}"#;
+    let answers = [
+        api.get("/api/catalog/entities").await,
+        api.get("/api/catalog/entities/by-query").await,
+        api.get("/api/catalog/entities/by-name/component/default/search").await,
+        api.post("/api/catalog/refresh", body).await,
+        api.get("/api/cuelight/v1/repositories").await,
+        api.get("/api/cuelight/v1/problems").await,
+    ];
+    for answer in answers {
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
+        assert_eq!(answer.json()["error"]["name"], "ServiceUnavailableError", "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_newest_view_is_served() {
+    let api = open(View::empty().complete_to(0));
     assert_eq!(api.get("/api/catalog/entities").await.json(), json!([]));
     api.view.send_replace(bookshop().into());
     assert_eq!(api.get("/api/catalog/entities").await.json().as_array().map(Vec::len), Some(6));

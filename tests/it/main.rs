@@ -1,4 +1,6 @@
-//! The integration tests: one binary, one module a subject.
+//! All integration tests, as modules of one binary: it links once.
+
+#![allow(clippy::unwrap_used, reason = "in a test, what cannot be unwrapped is a failure")]
 
 mod api;
 mod support;

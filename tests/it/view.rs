@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use cuelight::catalog::query::{Filter, Order};
+use cuelight::catalog::query::{Filter, Order, OrderField};
 use cuelight::catalog::{Code, Entity, Problem, RepoEntry, RepoId, View};
 use serde_json::{Value, json};
 
@@ -194,6 +194,21 @@ fn a_view_is_complete_only_when_it_is_said_to_be() {
     let complete = view.complete_to(9);
     assert_eq!((complete.seq(), complete.is_complete()), (9, true));
     assert_eq!(complete.with_repository(repository(2, 8, vec![])).seq(), 9);
+}
+
+#[test]
+fn downwards_is_upwards_reversed_equal_values_included() {
+    let entities =
+        ["a", "b", "c", "d"].map(|name| titled(name, if name < "c" { "x" } else { "y" }));
+    let view = view([repository(1, 1, vec![file(PATH, 1, entities.to_vec())])]);
+    let ordered = |text: &str| {
+        let order = Order::Values(OrderField::parse_order_field(text).unwrap());
+        let found = view.select(None, &order).entities;
+        found.iter().map(|entity| entity.entity_ref().to_owned()).collect::<Vec<_>>()
+    };
+    let mut up = ordered("metadata.title,asc");
+    up.reverse();
+    assert_eq!(ordered("metadata.title,desc"), up);
 }
 
 /// A store in small: what each repository claims, and since when.

@@ -91,7 +91,7 @@ async fn repositories_are_listed_with_what_they_bring() {
 async fn problems_are_listed_with_a_link_to_the_line() {
     let list = open(broken_repository()).get("/api/cuelight/v1/problems").await.json();
     assert_eq!((&list["total"], &list["next"]), (&json!(2), &Value::Null));
-    let url = "https://github.com/acme/repo-2/blob/next/docs/my%20catalog.yaml?plain=1";
+    let url = "https://github.com/acme/repo-2/blob/next/docs/my%20catalog.yaml";
     assert_eq!(
         list["items"][1],
         json!({
