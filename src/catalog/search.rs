@@ -180,7 +180,8 @@ mod tests {
         check(
             json!({
                 "metadata": {"name": "thing", "uid": "u1"},
-                "a": fits.clone(), "b": long.clone(), long: "x", "c": null, "d": "", "e": {}, "f": [],
+                "a": fits.clone(), "b": long.clone(), long: "x", "c": null, "d": "",
+                "e": {}, "f": [],
             }),
             &with_names(&[("a", Some(fits.as_str())), ("b", None), ("c", None), ("d", Some(""))]),
         );
