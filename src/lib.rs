@@ -3,6 +3,7 @@
 //! A webhook is a hint, a worker reads the truth: see `docs/architecture.md`.
 
 pub mod catalog;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod engine;

@@ -3,12 +3,20 @@
 //! It knows Backstage's rules and nothing else: no I/O, no clock, no async, nothing of the rest of
 //! this crate. Functions return what could be made *and* what was wrong, not one or the other.
 
+pub mod annotations;
+pub mod formats;
+pub mod identity;
+pub mod kinds;
 pub mod merge;
 pub mod problem;
 pub mod process;
 pub mod query;
+pub mod refs;
+pub mod relations;
 pub mod search;
 pub mod select;
+pub mod shape;
+pub mod validate;
 pub mod view;
 pub mod yaml;
 
@@ -19,7 +27,7 @@ use serde_json::Value;
 
 pub use merge::{FileEntry, RepoEntry, RepoId};
 pub use problem::{Code, Problem};
-pub use process::{Source, process_file};
+pub use process::{AllowedKinds, PROCESSING_VERSION, Source, process_file};
 pub use view::View;
 
 /// An entity after validation and processing, before it is merged with the rest of the catalog.

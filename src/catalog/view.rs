@@ -11,18 +11,13 @@
 
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use imbl::{OrdMap, OrdSet};
 use serde_json::Value;
-use sha1::{Digest, Sha1};
 
 use crate::catalog::merge::{Claim, Edge, RepoEntry, RepoId, Repository, sort_claims, tail};
-use crate::catalog::{Problem, merge};
-
-/// The namespace of our uids: any fixed UUID, as RFC 9562 has it for version 5.
-const UID_NAMESPACE: [u8; 16] = *b"cuelight\x80entity\0";
+use crate::catalog::{Problem, identity};
 
 /// A snapshot of the catalog. Cloning is cheap.
 #[derive(Clone, Default)]
@@ -68,18 +63,13 @@ impl Slot {
     }
 }
 
-/// An entity's stable id: a UUIDv5 of its ref.
+/// The bytes of an entity's uid: a third of its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Uid([u8; 16]);
 
 impl Uid {
     fn of(entity_ref: &str) -> Self {
-        let hash = Sha1::new().chain_update(UID_NAMESPACE).chain_update(entity_ref).finalize();
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&hash[..16]);
-        bytes[6] = (bytes[6] & 0x0f) | 0x50;
-        bytes[8] = (bytes[8] & 0x3f) | 0x80;
-        Self(bytes)
+        Self::parse(&identity::uid(entity_ref)).expect("uids are made in the form of a UUID")
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -87,16 +77,6 @@ impl Uid {
         let is_uid = text.len() == 36 && digits.len() == 32;
         let number = is_uid.then(|| u128::from_str_radix(&digits, 16).ok()).flatten()?;
         Some(Self(number.to_be_bytes()))
-    }
-}
-
-impl fmt::Display for Uid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, byte) in self.0.iter().enumerate() {
-            let dash = if matches!(index, 4 | 6 | 8 | 10) { "-" } else { "" };
-            write!(f, "{dash}{byte:02x}")?;
-        }
-        Ok(())
     }
 }
 
@@ -307,7 +287,7 @@ impl View {
     /// Appends an entity of this view to `out`, as JSON.
     pub fn write_json(&self, entity: &ViewEntity, out: &mut Vec<u8>) {
         let derived = entity.derived.get_or_init(|| self.derive(&entity.claim));
-        let uid = Uid::of(entity.entity_ref()).to_string();
+        let uid = identity::uid(entity.entity_ref());
         entity.claim.write(&uid, Some(&derived.etag), &derived.tail, out);
     }
 
@@ -316,7 +296,7 @@ impl View {
     pub fn json(&self, entity: &ViewEntity) -> Value {
         let mut text = Vec::new();
         self.write_json(entity, &mut text);
-        serde_json::from_slice(&text).unwrap_or_default()
+        parse(&text)
     }
 
     fn derive(&self, claim: &Claim) -> Derived {
@@ -325,9 +305,8 @@ impl View {
         relations.dedup();
         let tail = tail(relations.into_iter(), claim.stale.as_deref());
         let mut text = Vec::new();
-        claim.write(&Uid::of(&claim.entity_ref).to_string(), None, &tail, &mut text);
-        let hash = Sha1::digest(&text);
-        let etag: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        claim.write(&identity::uid(&claim.entity_ref), None, &tail, &mut text);
+        let etag = identity::etag(&parse(&text));
         Derived { tail: tail.into(), etag: etag.into() }
     }
 
@@ -399,7 +378,12 @@ impl LocatedProblem {
     }
 }
 
-fn located(repository: &merge::Repository, branch: &str, problem: Problem) -> LocatedProblem {
+/// Text of ours as a tree; null when it is too deep, see [`View::json`].
+fn parse(text: &[u8]) -> Value {
+    serde_json::from_slice(text).unwrap_or_default()
+}
+
+fn located(repository: &Repository, branch: &str, problem: Problem) -> LocatedProblem {
     LocatedProblem {
         host: Arc::clone(&repository.id.host),
         repository: repository.full_name.clone(),
