@@ -7,12 +7,17 @@ pub mod annotations;
 pub mod formats;
 pub mod identity;
 pub mod kinds;
+pub mod merge;
 pub mod problem;
 pub mod process;
+pub mod query;
 pub mod refs;
 pub mod relations;
+pub mod search;
+pub mod select;
 pub mod shape;
 pub mod validate;
+pub mod view;
 pub mod yaml;
 
 use std::sync::Arc;
@@ -20,8 +25,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use merge::{FileEntry, RepoEntry, RepoId};
 pub use problem::{Code, Problem};
 pub use process::{AllowedKinds, PROCESSING_VERSION, Source, process_file};
+pub use view::View;
 
 /// An entity after validation and processing, before it is merged with the rest of the catalog.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

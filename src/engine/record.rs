@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::store::Seq;
-use crate::catalog::{Entity, Problem};
+use crate::catalog::{Entity, FileEntry, Problem, RepoEntry};
 use crate::clock::Timestamp;
 use crate::ids::{Account, FullName, NodeId, Oid};
 use crate::repository::Listed;
@@ -80,6 +80,28 @@ impl RepoRecord {
     /// Whether it holds entities that its owner wrote.
     pub fn holds_entities(&self) -> bool {
         self.files.iter().any(|f| f.entities.iter().any(|c| !c.entity.generated))
+    }
+
+    /// The record as the view takes it.
+    pub fn to_entry(&self) -> RepoEntry {
+        let file = |file: &FileRecord| FileEntry {
+            provider: file.provider.clone(),
+            branch: file.branch.clone(),
+            path: file.path.clone(),
+            claims: file.entities.iter().map(|c| (c.entity.clone(), c.claimed_seq)).collect(),
+            problems: file.problems.clone(),
+        };
+        RepoEntry {
+            seq: self.seq,
+            host: self.key.host.to_string(),
+            id: self.key.id.0,
+            full_name: self.full_name.to_string(),
+            account: self.account.to_string(),
+            default_branch: self.listed.default_branch.clone(),
+            head: self.head.as_ref().map(ToString::to_string),
+            reconciled_at: self.reconciled_at.0,
+            files: self.files.iter().map(file).collect(),
+        }
     }
 
     /// Sets `seq` and every `claimed_seq`: what `old` claimed already keeps its number, what is

@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! All integration tests, as modules of one binary: it links once.
+
+#![allow(clippy::unwrap_used, reason = "in a test, what cannot be unwrapped is a failure")]
+
+mod api;
+mod support;
+mod view;

@@ -1,0 +1,320 @@
+//! What repositories claim, and which claim on an entity ref wins.
+//!
+//! A claim is one entity of one catalog file, kept once and as JSON text: everything the API sends
+//! is put together from that text. The winner of a ref is the claim with the lowest (claimed_seq,
+//! repository id, path), so the result does not depend on the order of loading. What a claim's
+//! relations do to other entities is the business of [`super::view`].
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::catalog::{Code, Entity, Problem, Relation};
+
+/// A repository with everything its catalog files hold: what goes into a view.
+#[derive(Debug, Clone)]
+pub struct RepoEntry {
+    /// The change that wrote it.
+    pub seq: u64,
+    /// `github.com`
+    pub host: String,
+    /// Its database id.
+    pub id: u64,
+    /// `owner/name`
+    pub full_name: String,
+    /// The account that owns it, `host:owner id`.
+    pub account: String,
+    /// The default branch; `None` while it is empty.
+    pub default_branch: Option<String>,
+    /// The head of the default branch.
+    pub head: Option<String>,
+    /// When it was last reconciled: milliseconds since the Unix epoch.
+    pub reconciled_at: i64,
+    /// Its catalog files.
+    pub files: Vec<FileEntry>,
+}
+
+/// A catalog file.
+#[derive(Debug, Clone)]
+pub struct FileEntry {
+    /// The provider that looks for it.
+    pub provider: String,
+    /// The configured branch, `""` for the default branch.
+    pub branch: String,
+    /// From the repository's root, without a leading slash.
+    pub path: String,
+    /// Its entities, each with the change that first claimed its ref for the repository.
+    pub claims: Vec<(Entity, u64)>,
+    /// What is wrong with it.
+    pub problems: Vec<Problem>,
+}
+
+/// The identity of a repository.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RepoId {
+    /// `github.com`
+    pub host: Arc<str>,
+    /// Its database id.
+    pub id: u64,
+}
+
+impl RepoId {
+    /// The repository `id` on `host`.
+    pub fn new(host: &str, id: u64) -> Self {
+        Self { host: host.into(), id }
+    }
+}
+
+/// The file a claim comes from.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The repository.
+    pub repository: RepoId,
+    /// From the repository's root.
+    pub path: Box<str>,
+    /// The branch it is read from; the default branch by its name, when that is known.
+    pub branch: Box<str>,
+    provider: Box<str>,
+    configured_branch: Box<str>,
+}
+
+impl Origin {
+    /// Whether both are the same text in GitHub, even if two providers found it.
+    fn is_same_file(&self, other: &Self) -> bool {
+        self.repository == other.repository
+            && self.path == other.path
+            && self.branch == other.branch
+    }
+}
+
+/// One directed relation of a claim.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Edge {
+    pub(super) source: Arc<str>,
+    pub(super) kind: Arc<str>,
+    pub(super) target: Arc<str>,
+}
+
+/// One entity as one file claims it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Claim {
+    pub(super) entity_ref: Arc<str>,
+    pub(super) origin: Arc<Origin>,
+    pub(super) edges: Box<[Edge]>,
+    pub(super) generated: bool,
+    pub(super) stale: Option<Box<str>>,
+    claimed_seq: u64,
+    document: u32,
+    line: u32,
+    /// `{"metadata":{…}` and, from `metadata_end` on, `},"apiVersion":…}`: uid and etag fit
+    /// between the two, relations and status before the last brace.
+    body: Box<str>,
+    metadata_end: usize,
+}
+
+impl Claim {
+    fn new(entity: &Entity, claimed_seq: u64, origin: &Arc<Origin>) -> Self {
+        let (body, metadata_end) = split_body(&entity.body);
+        Self {
+            entity_ref: entity.entity_ref.as_str().into(),
+            origin: Arc::clone(origin),
+            edges: edges(&entity.relations),
+            generated: entity.generated,
+            stale: entity.stale.as_deref().map(Into::into),
+            claimed_seq,
+            document: entity.document,
+            line: entity.line,
+            body,
+            metadata_end,
+        }
+    }
+
+    /// The order of claims on one ref, the winner first. Everything after the path only decides
+    /// between copies of one repository.
+    fn rank(&self) -> impl Ord + '_ {
+        let origin = &*self.origin;
+        (
+            self.claimed_seq,
+            origin.repository.id,
+            &*origin.path,
+            &*origin.repository.host,
+            (&*origin.branch, &*origin.configured_branch, &*origin.provider),
+            self.document,
+        )
+    }
+
+    /// Whether losing to `winner` is something an owner has to know.
+    pub(super) fn conflicts_with(&self, winner: &Self) -> bool {
+        !self.origin.is_same_file(&winner.origin)
+    }
+
+    /// The problem of losing to `winner`, whose repository is called `winner_name`.
+    pub(super) fn conflict(&self, winner: &Self, winner_name: &str) -> Problem {
+        Problem {
+            code: Code::Conflict,
+            path: self.origin.path.to_string(),
+            line: self.line.max(1),
+            column: 1,
+            document: self.document.max(1),
+            entity_ref: Some(self.entity_ref.to_string()),
+            message: format!(
+                "`{}` is already claimed by {} in {}; the first claim counts: rename one of \
+                 them or remove it there",
+                self.entity_ref, winner.origin.path, winner_name
+            ),
+        }
+    }
+
+    /// Appends the final entity, its `etag` only if given; `tail` is what [`tail`] made.
+    pub(super) fn write(&self, uid: &str, etag: Option<&str>, tail: &str, out: &mut Vec<u8>) {
+        let (metadata, rest) = self.body.split_at(self.metadata_end);
+        out.extend_from_slice(metadata.as_bytes());
+        if !metadata.ends_with('{') {
+            out.push(b',');
+        }
+        out.extend_from_slice(b"\"uid\":\"");
+        out.extend_from_slice(uid.as_bytes());
+        if let Some(etag) = etag {
+            out.extend_from_slice(b"\",\"etag\":\"");
+            out.extend_from_slice(etag.as_bytes());
+        }
+        out.push(b'"');
+        out.extend_from_slice(&rest.as_bytes()[..rest.len() - 1]);
+        out.extend_from_slice(tail.as_bytes());
+        out.push(b'}');
+    }
+}
+
+/// Sorts the claims on one ref, the winner first.
+pub(super) fn sort_claims(claims: &mut [Arc<Claim>]) {
+    claims.sort_by(|a, b| a.rank().cmp(&b.rank()));
+}
+
+/// The end of a final entity: its relations, and its status when it is stale. `relations` are
+/// distinct and sorted by type, then target.
+pub(super) fn tail<'a>(
+    relations: impl Iterator<Item = (&'a str, &'a str)>,
+    stale: Option<&str>,
+) -> String {
+    let relations: Vec<Value> = relations
+        .map(|(kind, target)| serde_json::json!({ "type": kind, "targetRef": target }))
+        .collect();
+    let mut text = format!(",\"relations\":{}", Value::Array(relations));
+    if let Some(message) = stale {
+        let item = serde_json::json!({
+            "type": "backstage.io/catalog-processing",
+            "level": "error",
+            "message": format!("InputError: {message}"),
+            "error": { "name": "InputError", "message": message },
+        });
+        text.push_str(&format!(",\"status\":{{\"items\":[{item}]}}"));
+    }
+    text
+}
+
+/// A body as text, `metadata` first, and where its metadata ends. What a user set as uid or etag
+/// is left out, because both are ours.
+fn split_body(body: &Value) -> (Box<str>, usize) {
+    let empty = Map::new();
+    let fields = body.as_object().unwrap_or(&empty);
+    let metadata = fields.get("metadata").and_then(Value::as_object).unwrap_or(&empty);
+    let mut text = String::from("{\"metadata\":{");
+    let ours = |key: &String| ["uid", "etag"].contains(&key.as_str());
+    write_members(metadata.iter().filter(|(key, _)| !ours(key)), &mut text);
+    let metadata_end = text.len();
+    text.push('}');
+    let derived = |key: &String| ["metadata", "relations", "status"].contains(&key.as_str());
+    let mut rest = String::new();
+    write_members(fields.iter().filter(|(key, _)| !derived(key)), &mut rest);
+    if !rest.is_empty() {
+        text.push(',');
+        text.push_str(&rest);
+    }
+    text.push('}');
+    (text.into(), metadata_end)
+}
+
+fn write_members<'a>(members: impl Iterator<Item = (&'a String, &'a Value)>, text: &mut String) {
+    for (index, (key, value)) in members.enumerate() {
+        let comma = if index == 0 { "" } else { "," };
+        text.push_str(&format!("{comma}{}:{value}", Value::from(key.as_str())));
+    }
+}
+
+fn edges(relations: &[Relation]) -> Box<[Edge]> {
+    let mut shared: BTreeMap<&str, Arc<str>> = BTreeMap::new();
+    let mut share = |text| Arc::clone(shared.entry(text).or_insert_with(|| Arc::from(text)));
+    relations
+        .iter()
+        .map(|relation| Edge {
+            source: share(&relation.source),
+            kind: share(&relation.kind),
+            target: share(&relation.target),
+        })
+        .collect()
+}
+
+/// A repository inside a view.
+#[derive(Debug)]
+pub struct Repository {
+    /// Its identity.
+    pub id: RepoId,
+    /// `owner/name`
+    pub full_name: Box<str>,
+    /// `host:owner id`
+    pub account: Box<str>,
+    /// The default branch.
+    pub default_branch: Option<Box<str>>,
+    /// Its head.
+    pub head: Option<Box<str>>,
+    /// Milliseconds since the Unix epoch.
+    pub reconciled_at: i64,
+    /// Problems with the branch of their file.
+    pub(super) problems: Box<[(Box<str>, Problem)]>,
+    pub(super) claims: Box<[Arc<Claim>]>,
+}
+
+impl Repository {
+    /// Takes over `entry`; claims that are as in `old` are shared with it.
+    pub(super) fn new(entry: RepoEntry, old: Option<&Self>) -> Self {
+        let id = RepoId::new(&entry.host, entry.id);
+        let mut held: HashMap<&str, Vec<&Arc<Claim>>> = HashMap::new();
+        for claim in old.iter().flat_map(|old| &old.claims) {
+            held.entry(&claim.entity_ref).or_default().push(claim);
+        }
+        let mut claims = Vec::new();
+        let mut problems = Vec::new();
+        for file in entry.files {
+            let branch: Box<str> = match file.branch.as_str() {
+                "" => entry.default_branch.as_deref().unwrap_or_default().into(),
+                branch => branch.into(),
+            };
+            problems.extend(file.problems.into_iter().map(|p| (branch.clone(), p)));
+            let origin = Arc::new(Origin {
+                repository: id.clone(),
+                path: file.path.into(),
+                branch,
+                provider: file.provider.into(),
+                configured_branch: file.branch.into(),
+            });
+            for (entity, claimed_seq) in &file.claims {
+                let claim = Arc::new(Claim::new(entity, *claimed_seq, &origin));
+                let same = held
+                    .get(entity.entity_ref.as_str())
+                    .and_then(|held| held.iter().find(|held| ***held == claim));
+                claims.push(same.map_or(claim, |same| Arc::clone(same)));
+            }
+        }
+        Self {
+            id,
+            full_name: entry.full_name.into(),
+            account: entry.account.into(),
+            default_branch: entry.default_branch.map(Into::into),
+            head: entry.head.map(Into::into),
+            reconciled_at: entry.reconciled_at,
+            problems: problems.into(),
+            claims: claims.into(),
+        }
+    }
+}

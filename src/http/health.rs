@@ -1,0 +1,172 @@
+//! `/health`, `/livez`, `/readyz`: how cuelight is, for people, load balancers and restarts.
+//!
+//! What can be asked is asked when the question comes: storage, queue, gates, held removals, view.
+//! What only its owner knows (GitHub's answers, scans) its owner has set in [`Health`].
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use tokio::time::timeout;
+
+use crate::engine::queue::QueueStats;
+use crate::engine::store::Held;
+use crate::health::{Check, CheckState, overall};
+use crate::http::answer::json;
+use crate::http::state::{InternalState, NOT_LOADED, Shared, Webhooks};
+
+/// How long the storage may take to answer a probe: a storage that is slower cannot carry
+/// webhooks either.
+const STORAGE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Most names that a check's detail lists; the end points list all.
+const NAMES_MAX: usize = 10;
+
+#[derive(Serialize)]
+struct HealthBody {
+    status: &'static str,
+    checks: BTreeMap<String, CheckBody>,
+}
+
+#[derive(Serialize)]
+struct CheckBody {
+    state: &'static str,
+    since: String,
+    detail: String,
+}
+
+impl From<Check> for CheckBody {
+    fn from(check: Check) -> Self {
+        Self { state: check.state.as_str(), since: check.since.to_string(), detail: check.detail }
+    }
+}
+
+/// Exercises what can be exercised and tells every check; 503 only when cuelight cannot work.
+pub async fn health(State(state): State<Shared>) -> Response {
+    exercise(&state).await;
+    let checks = state.health.checks();
+    let status = overall(&checks);
+    let code = match status {
+        CheckState::Failing => StatusCode::SERVICE_UNAVAILABLE,
+        CheckState::Ok | CheckState::Off | CheckState::Degraded => StatusCode::OK,
+    };
+    let checks = checks.into_iter().map(|(name, check)| (name, check.into())).collect();
+    json(code, &HealthBody { status: status.as_str(), checks })
+}
+
+/// The process answers.
+pub async fn livez() -> &'static str {
+    "ok"
+}
+
+/// The process can serve: the view is loaded and the storage answers.
+pub async fn readyz(State(state): State<Shared>) -> Response {
+    if !state.view().is_complete() {
+        return (StatusCode::SERVICE_UNAVAILABLE, NOT_LOADED).into_response();
+    }
+    match stats(&state).await {
+        Ok(_) => "ok".into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason).into_response(),
+    }
+}
+
+/// The queue's numbers, or in words why the storage gave none in time.
+pub(super) async fn stats(state: &InternalState) -> Result<QueueStats, String> {
+    match timeout(STORAGE_TIMEOUT, state.inspect.stats()).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err(too_slow()),
+    }
+}
+
+async fn held(state: &InternalState) -> Result<Vec<Held>, String> {
+    match timeout(STORAGE_TIMEOUT, state.store.held()).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err(too_slow()),
+    }
+}
+
+fn too_slow() -> String {
+    format!("the storage did not answer within {} s", STORAGE_TIMEOUT.as_secs())
+}
+
+async fn exercise(state: &InternalState) {
+    let health = &state.health;
+    match state.info.webhooks {
+        Webhooks::On => health.set("webhooks", CheckState::Ok, "received and verified"),
+        Webhooks::Off => health.set(
+            "webhooks",
+            CheckState::Off,
+            "no webhook secret is configured; changes are found by scans only",
+        ),
+    }
+    let view = state.view();
+    if view.is_complete() {
+        let detail = format!("{} entities, change {}", view.counts().entities, view.seq());
+        health.set("view", CheckState::Ok, detail);
+    } else {
+        health.set("view", CheckState::Failing, NOT_LOADED);
+    }
+    match tokio::join!(stats(state), held(state)) {
+        (Ok(stats), Ok(held)) => {
+            health.set("storage", CheckState::Ok, stats.durability.clone());
+            set_queue(state, &stats);
+            set_gates(state, &stats);
+            set_removals(state, &held);
+        }
+        (Err(reason), _) | (_, Err(reason)) => {
+            health.set("storage", CheckState::Failing, reason);
+        }
+    }
+}
+
+fn set_queue(state: &InternalState, stats: &QueueStats) {
+    if stats.dead > 0 {
+        let detail = format!(
+            "{} keys failed too often and were given up; see `cuelight queue ls`, then \
+             `cuelight queue retry`",
+            stats.dead
+        );
+        state.health.set("queue", CheckState::Degraded, detail);
+        return;
+    }
+    let waiting = stats.waiting_event + stats.waiting_scan;
+    let detail = format!("{waiting} keys wait, {} are worked on", stats.held);
+    state.health.set("queue", CheckState::Ok, detail);
+}
+
+fn set_gates(state: &InternalState, stats: &QueueStats) {
+    if stats.gates.is_empty() {
+        state.health.remove("github-limits");
+        return;
+    }
+    let gates = stats.gates.iter();
+    let gates = gates.map(|(account, until, reason)| format!("{account} until {until}: {reason}"));
+    state.health.set("github-limits", CheckState::Degraded, shortened(gates));
+}
+
+fn set_removals(state: &InternalState, held: &[Held]) {
+    if held.is_empty() {
+        state.health.set("removals", CheckState::Ok, "none is held");
+        return;
+    }
+    let names = held.iter().map(|held| held.full_name.to_string());
+    let detail = format!(
+        "{} repositories would lose all their entities, more than may go at once; they stay \
+         until that is approved: {}",
+        held.len(),
+        shortened(names)
+    );
+    state.health.set("removals", CheckState::Degraded, detail);
+}
+
+fn shortened(names: impl ExactSizeIterator<Item = String>) -> String {
+    let more = names.len().saturating_sub(NAMES_MAX);
+    let mut text = names.take(NAMES_MAX).collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
+    }
+    text
+}

@@ -1,0 +1,63 @@
+//! The internal listener: the catalog for Backstage and people, and how cuelight is.
+//!
+//! Everything but the probes and the metrics stands behind the listener's guard. All of it is
+//! answered from the view in memory, or by a question to the storage.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::http::answer::render_errors;
+use crate::http::auth::{Guard, require};
+use crate::http::state::Shared;
+use crate::http::{catalog_api, cuelight_api, health, metrics};
+
+pub use crate::http::state::{Info, InternalState, ProviderInfo, Webhooks};
+
+/// All routes of the internal listener.
+pub fn router(state: InternalState) -> Router {
+    let state = Arc::new(state);
+    let guard = from_fn_with_state(Guard::new(&state.auth), require);
+    let empty = || async { StatusCode::NOT_FOUND };
+    let guarded = |routes: Router<Shared>| {
+        let routes = routes.fallback(empty).method_not_allowed_fallback(empty);
+        routes.layer(guard.clone()).layer(from_fn(render_errors))
+    };
+    Router::new()
+        .nest("/api/catalog", guarded(catalog_api::routes()))
+        .nest("/api/cuelight/v1", guarded(cuelight_api::routes()))
+        .route("/", get(index))
+        .route("/health", get(health::health))
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::metrics))
+        .with_state(state)
+        .layer(CatchPanicLayer::new())
+}
+
+const INDEX: &str = "cuelight: a software catalog that follows GitHub
+
+/health                            how every dependency is
+/livez, /readyz                    probes
+/metrics                           OpenMetrics
+/api/catalog/entities              the catalog, as Backstage serves it
+/api/catalog/entities/by-query
+/api/catalog/entities/by-name/KIND/NAMESPACE/NAME
+/api/catalog/entities/by-uid/UID
+/api/catalog/refresh               POST {\"entityRef\": \"component:default/name\"}
+/api/cuelight/v1/status            what cuelight is doing
+/api/cuelight/v1/repositories      what it knows of each repository
+/api/cuelight/v1/problems          what owners have to mend
+/api/cuelight/v1/deliveries        the newest webhooks and what became of them
+/api/cuelight/v1/queue             keys: waiting, held, dead; POST queue/retry, queue/drop
+";
+
+async fn index() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "text/plain; charset=utf-8")], INDEX)
+}

@@ -1,0 +1,119 @@
+//! The internal listener's routes over a stub engine, without a socket.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Request, StatusCode};
+use cuelight::catalog::View;
+use cuelight::clock::{SystemClock, Timestamp};
+use cuelight::config::InternalAuth;
+use cuelight::health::Health;
+use cuelight::http::internal::{Info, InternalState, ProviderInfo, Webhooks, router};
+use cuelight::telemetry::Metrics;
+use prometheus_client::registry::Registry;
+use serde_json::Value;
+use tokio::sync::watch;
+use tower::ServiceExt;
+
+use super::stub_engine::StubEngine;
+
+/// The listener and what stands behind it.
+pub struct InternalApi {
+    router: Router,
+    /// The engine it asks.
+    pub engine: Arc<StubEngine>,
+    /// The view it serves.
+    pub view: watch::Sender<Arc<View>>,
+    /// The checks it shows.
+    pub health: Arc<Health>,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub text: String,
+}
+
+impl Answer {
+    /// The body as JSON; null when there is none.
+    pub fn json(&self) -> Value {
+        if self.text.is_empty() {
+            return Value::Null;
+        }
+        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
+    }
+
+    /// A header, `""` when it is missing.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+impl InternalApi {
+    /// Serves `view`, for whoever `auth` lets in.
+    pub fn new(view: View, auth: InternalAuth) -> Self {
+        Self::with_webhooks(view, auth, Webhooks::On)
+    }
+
+    /// The same, with webhooks on or off.
+    pub fn with_webhooks(view: View, auth: InternalAuth, webhooks: Webhooks) -> Self {
+        let clock = Arc::new(SystemClock);
+        let engine = Arc::new(StubEngine::default());
+        let health = Arc::new(Health::new(clock.clone()));
+        let mut registry = Registry::default();
+        let metrics = Metrics::new(&mut registry);
+        let (sender, receiver) = watch::channel(Arc::new(view));
+        let router = router(InternalState {
+            view: receiver,
+            queue: engine.clone(),
+            inspect: engine.clone(),
+            store: engine.clone(),
+            health: health.clone(),
+            registry: Arc::new(registry),
+            metrics,
+            auth,
+            clock,
+            info: Info {
+                version: "1.2.3",
+                started_at: Timestamp::EPOCH,
+                webhooks,
+                storage_url: "sqlite:./test.db".to_owned(),
+                workers: 3,
+                providers: vec![ProviderInfo {
+                    id: "default".to_owned(),
+                    host: "github.com".to_owned(),
+                    organization: "acme".to_owned(),
+                    catalog_paths: vec!["catalog-info.yaml".to_owned()],
+                    schedule: "every 20 minutes".to_owned(),
+                }],
+            },
+        });
+        Self { router, engine, view: sender, health }
+    }
+
+    /// Sends a request.
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = to_bytes(body, usize::MAX).await.unwrap();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        Answer { status: parts.status, headers: parts.headers, text }
+    }
+
+    /// GETs a path.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    /// POSTs a text as JSON.
+    pub async fn post(&self, path: &str, body: &str) -> Answer {
+        let request = Request::post(path).header("content-type", "application/json");
+        self.send(request.body(Body::from(body.to_owned())).unwrap()).await
+    }
+}
