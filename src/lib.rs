@@ -8,6 +8,7 @@ pub mod config;
 pub mod engine;
 pub mod github;
 pub mod health;
+pub mod http;
 pub mod ids;
 pub mod repository;
 pub mod telemetry;
