@@ -35,7 +35,10 @@ pub(super) fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, DecodeEr
 }
 
 fn describe(path: Option<String>, error: &serde_json::Error) -> DecodeError {
-    let parent = path.filter(|path| path != ".");
+    // Where JSON ends too early, the last part of the path is a question mark.
+    let parent = path
+        .map(|path| path.trim_end_matches('?').trim_end_matches('.').to_owned())
+        .filter(|path| !path.is_empty());
     let text = error.to_string();
     let missing = text.strip_prefix("missing field `").and_then(|rest| rest.split_once('`'));
     if let Some((field, _)) = missing {

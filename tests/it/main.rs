@@ -1,2 +1,10 @@
-//! x
-fn main() {}
+//! All integration tests, as modules of one binary: it links once.
+
+#![allow(clippy::unwrap_used, reason = "in a test, what cannot be unwrapped is a failure")]
+
+mod listener;
+mod receive;
+mod receive_bodies;
+mod slow_sockets;
+mod support;
+mod webhook_fixtures;
