@@ -13,4 +13,5 @@ pub mod http;
 pub mod ids;
 pub mod repository;
 pub mod telemetry;
+pub mod webhook;
 pub mod work;

@@ -20,7 +20,7 @@ pub struct Outcome {
 #[derive(Debug, Clone)]
 pub struct Metrics {
     /// Webhooks answered, by outcome: queued, merged, duplicate, ignored, pong, and the refusals
-    /// unauthorized, malformed, too-large, off, unavailable, overloaded.
+    /// unauthorized, malformed, too-large, incomplete, off, unavailable, overloaded.
     pub webhooks: Family<Outcome, Counter>,
     /// Keys settled by workers: done, retry, dead, delay, held, stale, panic.
     pub runs: Family<Outcome, Counter>,
@@ -44,7 +44,7 @@ pub struct Metrics {
     pub problems: Gauge,
 }
 
-const WEBHOOK_OUTCOMES: [&str; 11] = [
+const WEBHOOK_OUTCOMES: [&str; 12] = [
     "queued",
     "merged",
     "duplicate",
@@ -53,6 +53,7 @@ const WEBHOOK_OUTCOMES: [&str; 11] = [
     "unauthorized",
     "malformed",
     "too-large",
+    "incomplete",
     "off",
     "unavailable",
     "overloaded",

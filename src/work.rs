@@ -229,6 +229,19 @@ impl Hint {
     }
 }
 
+/// One key to mark in the queue.
+#[derive(Debug, Clone)]
+pub struct PushKey {
+    /// What may have changed.
+    pub key: WorkKey,
+    /// Whose credentials and limits the run uses; the newest push wins.
+    pub account: Account,
+    /// Where it waits.
+    pub lane: Lane,
+    /// Why.
+    pub hint: Hint,
+}
+
 /// The wait after failed attempt number `attempt` (from 1): exponential from
 /// [`BACK_OFF_BASE`] to [`BACK_OFF_MAX`] with full jitter, `random` being uniform in 0..1.
 pub fn back_off(attempt: u32, random: f64) -> Duration {

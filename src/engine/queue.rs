@@ -47,6 +47,7 @@ use serde::Serialize;
 use super::EngineError;
 use crate::clock::Timestamp;
 use crate::ids::{Account, DeliveryId, FullName};
+pub use crate::work::PushKey;
 use crate::work::{Hint, Lane, WorkKey};
 
 /// Every how many takes the lower lane is looked at first.
@@ -65,19 +66,6 @@ pub struct Push {
     pub delivery: Option<Delivery>,
     /// The keys; may be empty for a delivery that is only to be remembered.
     pub keys: Vec<PushKey>,
-}
-
-/// One key to mark.
-#[derive(Debug, Clone)]
-pub struct PushKey {
-    /// What may have changed.
-    pub key: WorkKey,
-    /// Whose credentials and limits the run uses; the newest push wins.
-    pub account: Account,
-    /// Where it waits.
-    pub lane: Lane,
-    /// Why.
-    pub hint: Hint,
 }
 
 /// A delivery on its way into the ledger.

@@ -1,11 +1,16 @@
-//! What cuelight answers over HTTP.
+//! The two HTTP listeners: the public one takes webhooks, the internal one serves the rest.
 
 pub mod answer;
 pub mod auth;
+pub mod body;
 pub mod catalog_api;
+mod connection;
 pub mod cuelight_api;
 pub mod health;
 pub mod internal;
+pub mod listener;
 pub mod metrics;
+mod outcome;
 pub mod params;
+pub mod public;
 pub mod state;

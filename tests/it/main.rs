@@ -3,5 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "in a test, what cannot be unwrapped is a failure")]
 
 mod api;
+mod listener;
+mod receive;
+mod receive_bodies;
+mod slow_sockets;
+mod stories;
 mod support;
 mod view;
+mod webhook_fixtures;

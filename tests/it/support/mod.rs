@@ -1,5 +1,11 @@
-//! What several subjects share.
+//! What the tests share.
 
 pub mod catalogs;
+pub mod http;
+pub mod http_client;
 pub mod internal_api;
+pub mod process;
+pub mod receiver;
+pub mod recording_queue;
+pub mod stage;
 pub mod stub_engine;

@@ -1,0 +1,193 @@
+//! Which repositories an event says may have changed.
+//!
+//! A pure function of the event and of two things only the rest of the program knows: which hosts
+//! are configured and which branches matter. It decides nothing about the catalog. What it drops,
+//! it drops because the event provably concerns nothing we read, and it says why.
+
+use std::collections::HashSet;
+
+use super::event::{
+    About, Event, Grant, GrantChange, Granted, Push, Repository, RepositoryChange, Sender,
+    Unhandled,
+};
+use super::wire::Text;
+use crate::clock::Timestamp;
+use crate::ids::{Account, FullName, Host};
+use crate::work::{Hint, Lane, PushHint, PushKey, Reasons, RepoKey, WorkKey};
+
+/// What routing knows of the rest of the program.
+#[derive(Debug, Clone, Default)]
+pub struct Routing {
+    /// The hosts of the configured integrations. Events of any other host are ignored.
+    pub hosts: Vec<Host>,
+    /// Branches that a provider names, of any repository.
+    pub branches: HashSet<String>,
+    /// Branches that some entity depends on, of any repository.
+    pub dependency_branches: HashSet<String>,
+}
+
+/// What an event leads to.
+#[derive(Debug, Clone)]
+pub struct Routed {
+    /// The keys to push; empty exactly when it is ignored.
+    pub keys: Vec<PushKey>,
+    /// Why it leads to no work, when it does not.
+    pub ignored: Option<String>,
+    /// The payload's `action`.
+    pub action: Option<String>,
+    /// The repository it names, when it is one.
+    pub repository: Option<FullName>,
+}
+
+/// Routes one event received at `received_at`.
+pub fn route(event: Event<'_>, routing: &Routing, received_at: Timestamp) -> Routed {
+    match event {
+        Event::Pinged => Routed {
+            keys: vec![],
+            ignored: Some("ping".to_owned()),
+            action: None,
+            repository: None,
+        },
+        Event::Pushed(push) => route_push(push, routing, received_at),
+        Event::RepositoryChanged(change, about) => {
+            let reasons = match change {
+                RepositoryChange::Created => Reasons::CREATED,
+                RepositoryChange::Deleted => Reasons::DELETED,
+                RepositoryChange::Archived
+                | RepositoryChange::Unarchived
+                | RepositoryChange::Edited
+                | RepositoryChange::Privatized
+                | RepositoryChange::Publicized
+                | RepositoryChange::Renamed
+                | RepositoryChange::Transferred => Reasons::CHANGED,
+            };
+            let action = Some(change.as_str().to_owned());
+            route_about(about, action, routing, Hint::new(reasons, received_at))
+        }
+        Event::RepositoryPublished(about) => {
+            route_about(about, None, routing, Hint::new(Reasons::CHANGED, received_at))
+        }
+        Event::GrantChanged(change, grant) => route_grant(change, grant, routing, received_at),
+        Event::Unhandled(unhandled) => ignore_unhandled(unhandled),
+    }
+}
+
+fn route_push(push: Push<'_>, routing: &Routing, received_at: Timestamp) -> Routed {
+    let Push { git_ref, before, after, repository, sender } = push;
+    if let Some(reason) = irrelevant_ref(&git_ref, &repository, routing) {
+        let repository = Some(repository.full_name);
+        return Routed { keys: vec![], ignored: Some(reason), action: None, repository };
+    }
+    let mut hint = Hint::new(Reasons::PUSH, received_at);
+    hint.pushes.push(PushHint { before, after, pushed_at: repository.pushed_at });
+    route_about(About { repository, sender }, None, routing, hint)
+}
+
+/// Why a push to `git_ref` cannot change anything we read; `None` when it might.
+fn irrelevant_ref(git_ref: &str, repository: &Repository<'_>, routing: &Routing) -> Option<String> {
+    let Some(branch) = git_ref.strip_prefix("refs/heads/") else {
+        return Some(match git_ref.strip_prefix("refs/tags/") {
+            Some(_) => "a tag, not a branch".to_owned(),
+            None => "not a branch".to_owned(),
+        });
+    };
+    // Without a default branch in the payload any branch may be the one.
+    let is_default = repository.default_branch.as_ref().is_none_or(|d| d.as_str() == branch);
+    let matters = is_default
+        || routing.branches.contains(branch)
+        || routing.dependency_branches.contains(branch);
+    (!matters).then(|| "the branch is neither the default nor a configured one".to_owned())
+}
+
+fn route_about(
+    about: About<'_>,
+    action: Option<String>,
+    routing: &Routing,
+    mut hint: Hint,
+) -> Routed {
+    let Repository { id, node_id, full_name, html_url, owner, .. } = about.repository;
+    let repository = Some(full_name.clone());
+    match configured_host(html_url.as_ref(), about.sender.as_ref(), routing) {
+        Err(reason) => Routed { keys: vec![], ignored: Some(reason), action, repository },
+        Ok(host) => {
+            hint.node_id = node_id;
+            hint.name = Some(full_name);
+            let account = Account { host: host.clone(), owner: owner.id };
+            let key = WorkKey::Repo(RepoKey { host, id });
+            let keys = vec![PushKey { key, account, lane: Lane::Event, hint }];
+            Routed { keys, ignored: None, action, repository }
+        }
+    }
+}
+
+fn route_grant(
+    change: GrantChange,
+    grant: Grant<'_>,
+    routing: &Routing,
+    received_at: Timestamp,
+) -> Routed {
+    let action = Some(change.as_str().to_owned());
+    let ignore = |reason| Routed {
+        keys: vec![],
+        ignored: Some(reason),
+        action: action.clone(),
+        repository: None,
+    };
+    let owner = grant.installation.account;
+    let host = match configured_host(owner.html_url.as_ref(), grant.sender.as_ref(), routing) {
+        Ok(host) => host,
+        Err(reason) => return ignore(reason),
+    };
+    let account = Account { host, owner: owner.id };
+    let key = |granted: Granted, reasons| PushKey {
+        key: WorkKey::Repo(RepoKey { host: account.host.clone(), id: granted.id }),
+        account: account.clone(),
+        lane: Lane::Event,
+        hint: Hint {
+            node_id: granted.node_id,
+            name: Some(granted.full_name),
+            ..Hint::new(reasons, received_at)
+        },
+    };
+    let added = grant.repositories_added.into_iter().map(|g| key(g, Reasons::CREATED));
+    let removed = grant.repositories_removed.into_iter().map(|g| key(g, Reasons::DELETED));
+    let keys: Vec<PushKey> = added.chain(removed).collect();
+    if keys.is_empty() {
+        return ignore("names no repository".to_owned());
+    }
+    Routed { keys, ignored: None, action, repository: None }
+}
+
+/// The configured host an event comes from, or why it is ignored. A page of the repository or
+/// the installation says more than one of the sender.
+fn configured_host(
+    page: Option<&Text<'_>>,
+    sender: Option<&Sender<'_>>,
+    routing: &Routing,
+) -> Result<Host, String> {
+    let page = page.or_else(|| sender.and_then(|sender| sender.html_url.as_ref()));
+    let authority = page.and_then(|page| authority(page.as_str()));
+    let Some(authority) = authority else {
+        return Err("the payload does not say which host it comes from".to_owned());
+    };
+    let host = routing.hosts.iter().find(|h| h.as_str().eq_ignore_ascii_case(authority));
+    host.cloned().ok_or_else(|| match Host::parse(authority) {
+        Ok(host) => format!("host {host} is not configured"),
+        Err(_) => "the payload does not say which host it comes from".to_owned(),
+    })
+}
+
+/// `ghe.acme.com:8443` of `https://ghe.acme.com:8443/octo/shop`.
+fn authority(page: &str) -> Option<&str> {
+    let (_, rest) = page.split_once("://")?;
+    rest.split(['/', '?', '#']).next().filter(|authority| !authority.is_empty())
+}
+
+fn ignore_unhandled(unhandled: Unhandled) -> Routed {
+    let Unhandled { event, known_event, action, repository } = unhandled;
+    let reason = match &action {
+        Some(action) if known_event => format!("action {action} of event {event} is not handled"),
+        _ => format!("event {event} is not handled"),
+    };
+    Routed { keys: vec![], ignored: Some(reason), action, repository }
+}
