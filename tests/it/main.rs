@@ -1,2 +1,5 @@
-//! x
-fn main() {}
+//! The integration tests: one binary, so that they are linked once.
+
+mod conformance;
+mod model;
+mod support;
