@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "in a test, what cannot be unwrapped is a failure")]
 
 mod api;
+mod conformance;
 mod listener;
+mod model;
 mod receive;
 mod receive_bodies;
 mod slow_sockets;

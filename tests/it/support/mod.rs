@@ -1,6 +1,7 @@
 //! What the tests share.
 
 pub mod catalogs;
+pub mod clock;
 pub mod http;
 pub mod http_client;
 pub mod internal_api;
