@@ -6,6 +6,8 @@ mod check;
 mod execute;
 mod page;
 mod schema;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 
