@@ -1,2 +1,3 @@
-//! x
-fn main() {}
+//! The integration tests, all in one binary.
+
+mod github;

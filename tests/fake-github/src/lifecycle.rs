@@ -168,11 +168,7 @@ struct Before {
 }
 
 impl State {
-    fn rename(
-        &mut self,
-        id: u64,
-        change: impl FnOnce(&mut crate::state::Repository),
-    ) -> Before {
+    fn rename(&mut self, id: u64, change: impl FnOnce(&mut crate::state::Repository)) -> Before {
         let repository = &self.repositories[&id];
         let before = Before { owner: repository.owner, name: repository.name.clone() };
         let old = self.full_name(repository).to_lowercase();

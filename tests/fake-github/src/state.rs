@@ -221,8 +221,7 @@ impl World {
     pub fn repository_names(&self, login: &str) -> Vec<String> {
         let state = self.lock();
         let ids = state.owned.get(&state.owner_id(login)).into_iter().flatten();
-        let mut names: Vec<_> =
-            ids.map(|id| state.full_name(&state.repositories[id])).collect();
+        let mut names: Vec<_> = ids.map(|id| state.full_name(&state.repositories[id])).collect();
         names.sort();
         names
     }

@@ -270,12 +270,7 @@ impl State {
     }
 }
 
-fn apply(
-    tree: &mut Tree,
-    files: &mut payload::CommitFiles,
-    path: &str,
-    content: Option<&[u8]>,
-) {
+fn apply(tree: &mut Tree, files: &mut payload::CommitFiles, path: &str, content: Option<&[u8]>) {
     let Some(bytes) = content else {
         assert!(tree.remove(path).is_some(), "the test deletes `{path}`, which is not there");
         files.removed.push(path.to_owned());

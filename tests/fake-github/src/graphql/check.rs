@@ -203,8 +203,9 @@ impl<'r, 'q> Checker<'r, 'q> {
         let empty = field.selection_set.items.is_empty();
         match known.result {
             Type::Scalar(_) if !empty => {
-                let message =
-                    format!("Selections can't be made on scalars (field '{name}' returns {result})");
+                let message = format!(
+                    "Selections can't be made on scalars (field '{name}' returns {result})"
+                );
                 self.refuse("selectionMismatch", message);
                 return;
             }
@@ -299,8 +300,9 @@ impl<'r, 'q> Checker<'r, 'q> {
             let nullable = known.required && !given.ends_with('!');
             if given.trim_end_matches('!') != of || nullable {
                 let kind = if nullable { "Nullability" } else { "Type" };
-                let message =
-                    format!("{kind} mismatch on variable ${name} and argument {argument} ({given} / {of})");
+                let message = format!(
+                    "{kind} mismatch on variable ${name} and argument {argument} ({given} / {of})"
+                );
                 self.refuse("variableMismatch", message);
             }
         } else if !fits(known.input, literal) {

@@ -108,7 +108,12 @@ struct Run<'r, 'q, 's> {
 type Items<'r, 'q> = &'r [Selection<'q, &'q str>];
 
 impl<'r, 'q, 's> Run<'r, 'q, 's> {
-    fn object(&mut self, object: &Object<'s>, items: Items<'r, 'q>, path: &mut Vec<Value>) -> Value {
+    fn object(
+        &mut self,
+        object: &Object<'s>,
+        items: Items<'r, 'q>,
+        path: &mut Vec<Value>,
+    ) -> Value {
         let mut answered = Map::new();
         self.select(object, items, path, &mut answered);
         Value::Object(answered)

@@ -11,7 +11,9 @@ mod tests;
 
 use std::collections::HashMap;
 
-use graphql_parser::query::{Definition, Field, FragmentDefinition, OperationDefinition, Selection};
+use graphql_parser::query::{
+    Definition, Field, FragmentDefinition, OperationDefinition, Selection,
+};
 use graphql_parser::query::{Query, Value as Literal};
 use serde_json::{Map, Value, json};
 

@@ -99,11 +99,8 @@ const REPOSITORIES: [Argument; 8] = [
     optional("isFork", Input::Boolean),
     optional("isArchived", Input::Boolean),
 ];
-const TOPICS: [Argument; 3] = [
-    optional("first", Input::Int),
-    optional("last", Input::Int),
-    optional("after", Input::String),
-];
+const TOPICS: [Argument; 3] =
+    [optional("first", Input::Int), optional("last", Input::Int), optional("after", Input::String)];
 const EXPRESSION: [Argument; 2] =
     [optional("expression", Input::String), optional("oid", Input::String)];
 

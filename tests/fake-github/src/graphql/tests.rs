@@ -35,9 +35,9 @@ fn ask(world: &World, query: &str, variables: &Value) -> Value {
 fn check_refused(query: &str, variables: &Value, message: &str) {
     let body = ask(&world(), query, variables);
     let errors = body["errors"].as_array().cloned().unwrap_or_default();
-    let told = errors.iter().any(|error| {
-        error["message"].as_str().is_some_and(|text| text.contains(message))
-    });
+    let told = errors
+        .iter()
+        .any(|error| error["message"].as_str().is_some_and(|text| text.contains(message)));
     assert!(told, "expected `{message}` of {query}, got {body}");
     assert!(body.get("data").is_none(), "a refused query has no data: {body}");
 }
