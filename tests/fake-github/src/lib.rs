@@ -17,6 +17,8 @@ mod payload;
 mod rest;
 mod server;
 mod state;
+#[cfg(test)]
+mod tests;
 mod time;
 mod verbs;
 mod webhooks;

@@ -176,8 +176,11 @@ impl State {
         let new = self.full_name(&self.repositories[&id]).to_lowercase();
         self.names.remove(&old);
         self.moved.remove(&new);
+        let case_only = old == new;
         assert!(self.names.insert(new, id).is_none(), "the repository's new name is taken");
-        self.moved.insert(old, id);
+        if !case_only {
+            self.moved.insert(old, id);
+        }
         before
     }
 
