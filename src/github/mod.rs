@@ -1,14 +1,84 @@
 //! GitHub as reconcile and scan see it: a few questions, and errors sorted by what to do next.
 //!
 //! [`GitHub`] is the port. Callers never see HTTP, GraphQL or JSON; they get repositories as they
-//! are now, or an error that says whether to wait, to try again, or to tell a person.
+//! are now, or an error that says whether to wait, to try again, or to tell a person. It keeps no
+//! state of repositories, retries nothing by itself and waits for no limit: that is the caller's
+//! to decide. How a batch is read and halved is told in `batch.rs`, the rest in the files' heads.
+
+mod batch;
+mod client;
+mod limits;
+mod transport;
+mod wire;
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
 
 use crate::clock::Timestamp;
-use crate::ids::{Account, FullName, NodeId, Oid};
+use crate::ids::{Account, FullName, Host, NodeId, Oid};
 use crate::repository::Listed;
 use crate::work::RepoKey;
+
+pub use client::GitHub;
+pub use limits::{LIMIT_WAIT, LIMIT_WAIT_MAX, LIMIT_WAIT_MIN};
+pub use transport::{ANSWER_BYTES_MAX, install_crypto_provider};
+
+/// How to reach one GitHub host.
+#[derive(Debug, Clone)]
+pub struct HostSettings {
+    /// The host, as in web addresses.
+    pub host: Host,
+    /// The REST API's base; plain http for loopback addresses only.
+    pub api_base_url: String,
+    /// The token that every call carries; without one every call is an error that says so.
+    pub token: Option<SecretString>,
+}
+
+/// How long GitHub may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// To connect by TCP.
+    pub connect: Duration,
+    /// From the start of a call to the last byte of its answer, connecting included.
+    pub answer: Duration,
+}
+
+impl Default for Timeouts {
+    /// GitHub ends a query after 10 s by itself; the rest is for the way of a 32 MiB answer over
+    /// a slow line. Connecting takes milliseconds or fails.
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(10), answer: Duration::from_secs(40) }
+    }
+}
+
+/// Settings that cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SetupError {
+    /// `apiBaseUrl` cannot be used.
+    #[error("apiBaseUrl of {host} cannot be used: {reason}")]
+    ApiBaseUrl {
+        /// Whose.
+        host: Host,
+        /// Why.
+        reason: String,
+    },
+    /// The token has characters that no HTTP header may hold.
+    #[error("the token of {host} has characters that no token has (a line break?)")]
+    Token {
+        /// Whose.
+        host: Host,
+    },
+    /// TLS cannot be set up, mostly because the system has no certificates.
+    #[error("TLS to {host} cannot be set up: {reason}; are CA certificates installed?")]
+    Tls {
+        /// Whose.
+        host: Host,
+        /// Why.
+        reason: String,
+    },
+}
 
 /// A repository to read.
 #[derive(Debug, Clone)]
@@ -31,7 +101,8 @@ pub struct FileQuery {
 /// A repository's present state.
 #[derive(Debug, Clone)]
 pub enum Seen {
-    /// It does not exist for our credentials; asked twice, by node id and by database id.
+    /// It does not exist for our credentials, as `GET /repositories/{id}` said, and GraphQL
+    /// before it where a node id was known.
     Gone,
     /// It exists.
     Found(Box<Repository>),

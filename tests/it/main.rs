@@ -4,6 +4,7 @@
 
 mod api;
 mod conformance;
+mod github;
 mod listener;
 mod model;
 mod receive;
