@@ -1,2 +1,3 @@
-//! x
-fn main() {}
+//! All integration tests, as modules of one binary: it links once.
+
+mod architecture;
