@@ -93,10 +93,12 @@ impl Tree {
         match (&mut self.value, over.value) {
             (_, Value::Null) => {}
             (Value::Map(entries), Value::Map(more)) => {
+                // A merged map stands where it was last spoken of.
+                self.origin = over.origin;
+                for other in more.iter().filter_map(|entry| other_form(&entry.key)) {
+                    entries.retain(|old| old.key != other);
+                }
                 for entry in more {
-                    if let Some(other) = other_form(&entry.key) {
-                        entries.retain(|old| old.key != other);
-                    }
                     match entries.iter_mut().find(|old| old.key == entry.key) {
                         Some(old) => {
                             old.origin = entry.origin;

@@ -174,8 +174,9 @@ fn lay_org(root: &mut Tree, org: &str) -> Option<ConfigError> {
     if let Some(Tree { origin, value: Value::Text(other) }) = existing
         && !other.eq_ignore_ascii_case(org)
     {
+        let id = DEFAULT_PROVIDER;
         let message = format!(
-            "the provider `{DEFAULT_PROVIDER}` stands here for `{other}`, and --org wants it"
+            "the provider `{id}` stands here for `{other}`, and --org wants it for `{org}`"
         );
         return Some(ConfigError { origin: origin.clone(), message });
     }

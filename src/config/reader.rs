@@ -248,6 +248,10 @@ impl<'e> Reader<'e> {
             };
             counts.push((unit, number.or_else(|| self.wrong(&count, "expected a number"))?));
         }
+        if counts.is_empty() && !item.tree.origin.is_backstage() && section.all().next().is_some() {
+            // Only unknown keys, and that has been said.
+            return None;
+        }
         if counts.is_empty() {
             return self.wrong(item, "a duration names at least one unit, such as `minutes`");
         }

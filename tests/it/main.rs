@@ -1,3 +1,4 @@
 //! All integration tests, as modules of one binary: it links once.
 
 mod architecture;
+mod config;
