@@ -4,6 +4,7 @@
 
 pub mod queue;
 pub mod record;
+pub mod sqlite;
 pub mod store;
 
 pub use queue::Queue;
