@@ -2,7 +2,9 @@
 //!
 //! A webhook is a hint, a worker reads the truth: see `docs/architecture.md`.
 
+pub mod app;
 pub mod catalog;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod engine;

@@ -56,7 +56,7 @@ pub struct Config {
 }
 
 /// `log.*`
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Log {
     /// `log.level`: `error`, `warn`, `info`, `debug` or `trace`.
     pub level: &'static str,

@@ -1,4 +1,5 @@
 //! All integration tests, as modules of one binary: it links once.
 
 mod architecture;
+mod cli;
 mod config;
