@@ -3,8 +3,16 @@
 //! It knows Backstage's rules and nothing else: no I/O, no clock, no async, nothing of the rest of
 //! this crate. Functions return what could be made *and* what was wrong, not one or the other.
 
+pub mod annotations;
+pub mod formats;
+pub mod identity;
+pub mod kinds;
 pub mod problem;
 pub mod process;
+pub mod refs;
+pub mod relations;
+pub mod shape;
+pub mod validate;
 pub mod yaml;
 
 use std::sync::Arc;
@@ -13,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use problem::{Code, Problem};
-pub use process::{Source, process_file};
+pub use process::{AllowedKinds, PROCESSING_VERSION, Source, process_file};
 
 /// An entity after validation and processing, before it is merged with the rest of the catalog.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

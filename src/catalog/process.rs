@@ -1,6 +1,34 @@
 //! From the text of one catalog file to entities and problems.
+//!
+//! A file is never all or nothing: its good documents go in, each bad one is a problem. What a bad
+//! document held before stays as it was, marked as stale; what no document holds any more goes.
+//! Placeholders (`$text`) and the targets of Locations are kept as they are written.
 
-use crate::catalog::{Entity, ProcessedFile};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::annotations::{annotate, file_url, generated_location, relocate};
+use super::kinds;
+use super::refs::EntityRef;
+use super::validate::{self, Fault};
+use super::yaml::{self, Document, Node, Position};
+use super::{Code, Entity, Problem, ProcessedFile, Relation};
+
+/// Which rules this code follows. It is part of the fingerprint of a stored file: whoever changes
+/// what a text becomes raises it, and every file is processed again.
+pub const PROCESSING_VERSION: u32 = 1;
+
+/// Most problems of one document: whoever mends fifty will look again, and a list of ten thousand
+/// bad tags is one mistake.
+pub const PROBLEMS_PER_DOCUMENT_MAX: usize = 50;
+
+/// Longest message of a problem, in characters: messages quote values, and values may be long.
+pub const MESSAGE_CHARS_MAX: usize = 1000;
+
+/// Longest ref that a problem shows. A valid one has at most 191 characters.
+const REF_BYTES_MAX: usize = 600;
 
 /// Where a catalog file lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +47,39 @@ pub struct Source {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AllowedKinds(pub Vec<(String, Option<String>)>);
 
+/// Without `catalog.rules`: the kinds that say what there is. User, Group and Template say who
+/// may do what, so they have to be allowed by name.
+impl Default for AllowedKinds {
+    fn default() -> Self {
+        let kinds = ["component", "api", "resource", "system", "domain", "location"];
+        Self(kinds.map(|kind| (kind.to_owned(), None)).into())
+    }
+}
+
+impl AllowedKinds {
+    /// Whether an entity of this kind and `spec.type` may be declared; case does not count.
+    pub fn allows(&self, kind: &str, spec_type: Option<&str>) -> bool {
+        let (kind, spec_type) = (kind.to_lowercase(), spec_type.map(str::to_lowercase));
+        self.0.iter().any(|(allowed_kind, allowed_type)| {
+            *allowed_kind == kind && (allowed_type.is_none() || *allowed_type == spec_type)
+        })
+    }
+
+    /// The line that would allow the kind too, for the configuration.
+    fn line_to_add(&self, kind: &str) -> String {
+        let known = |kind: &str| {
+            kinds::find_ignoring_case(kind).map_or_else(|| kind.to_owned(), |k| k.kind.clone())
+        };
+        // Rules of one's own replace the default, so what it allows has to be said again.
+        let mut allow: Vec<String> = Vec::new();
+        if *self == Self::default() {
+            allow.extend(self.0.iter().map(|(kind, _)| known(kind)));
+        }
+        allow.push(known(kind));
+        format!("- allow: [{}]", allow.join(", "))
+    }
+}
+
 /// Processes a file. `previous` are the entities of the last good run over this file; of those
 /// that no good document claims now, the ones that must not vanish come back marked as stale.
 pub fn process_file(
@@ -27,6 +88,243 @@ pub fn process_file(
     allowed: &AllowedKinds,
     previous: &[Entity],
 ) -> ProcessedFile {
-    let _ = (source, text, allowed, previous);
-    ProcessedFile::default()
+    let mut run = Run {
+        source,
+        allowed,
+        location: generated_location(source),
+        entities: Vec::new(),
+        bad: HashMap::new(),
+        disallowed: HashSet::new(),
+        unidentified: None,
+        problems: Vec::new(),
+    };
+    for document in yaml::parse(text) {
+        run.document(&document);
+    }
+    run.keep(previous);
+    run.entities.sort_by_key(|entity| entity.document);
+    run.entities.insert(0, run.location);
+    ProcessedFile { entities: run.entities, problems: run.problems }
+}
+
+/// A document that holds a known entity, badly.
+struct Bad {
+    reason: String,
+    document: u32,
+    line: u32,
+}
+
+struct Run<'a> {
+    source: &'a Source,
+    allowed: &'a AllowedKinds,
+    location: Entity,
+    entities: Vec<Entity>,
+    /// By ref.
+    bad: HashMap<String, Bad>,
+    /// The refs of documents whose kind is not allowed; what they held goes.
+    disallowed: HashSet<String>,
+    /// Why some document may hold any entity of the file, when there is such a one.
+    unidentified: Option<String>,
+    problems: Vec<Problem>,
+}
+
+impl Run<'_> {
+    fn document(&mut self, document: &Document) {
+        let root = match &document.root {
+            Ok(root) => root,
+            Err(error) => {
+                self.problem(Code::YamlSyntax, document, error.at, None, error.message.clone());
+                let url = file_url(self.source);
+                self.unidentified.get_or_insert(format!("Error: YAML error at url:{url}, {error}"));
+                return;
+            }
+        };
+        let validate::Validation { mut faults, entity_ref, identified, mut relations } =
+            validate::validate(root);
+        if let Some(name) = &entity_ref
+            && self.refuses_kind(document, root, name)
+        {
+            return;
+        }
+        faults.extend(validate::annotations_not_an_object(root));
+        let name = match entity_ref {
+            Some(name) if faults.is_empty() => name,
+            other => return self.bad_document(document, root, &faults, other.as_ref(), identified),
+        };
+        for fault in validate::keys_differing_in_case(root) {
+            self.fault(document, root, &fault, &fault.message, Some(&name));
+        }
+        relations.sort();
+        relations.dedup();
+        self.claim(document, root, &name, relations);
+    }
+
+    /// Whether `catalog.rules` forbid the kind; then that is the only problem shown.
+    fn refuses_kind(&mut self, document: &Document, root: &Node, name: &EntityRef) -> bool {
+        let spec_type = root.get("spec").and_then(|spec| spec.get("type")).and_then(Node::as_str);
+        if kinds::find(&name.kind).is_none() || self.allowed.allows(&name.kind, spec_type) {
+            return false;
+        }
+        let message = format!(
+            "the kind `{}` is not allowed here; to allow it, add `{}` to `catalog.rules` \
+             in the configuration",
+            name.kind,
+            self.allowed.line_to_add(&name.kind)
+        );
+        let at = root.locate(&["kind"], yaml::Part::Value);
+        self.problem(Code::KindNotAllowed, document, at, Some(name), message);
+        self.disallowed.insert(name.to_string());
+        true
+    }
+
+    fn bad_document(
+        &mut self,
+        document: &Document,
+        root: &Node,
+        faults: &[Fault],
+        name: Option<&EntityRef>,
+        identified: bool,
+    ) {
+        for (index, fault) in faults.iter().take(PROBLEMS_PER_DOCUMENT_MAX).enumerate() {
+            // The first as Backstage says it, the others without the words around them.
+            let message = if index == 0 { &fault.message } else { &fault.brief };
+            self.fault(document, root, fault, message, name);
+        }
+        let reason = faults
+            .first()
+            .map_or_else(String::new, |fault| cut(format!("{}: {}", fault.class, fault.message)));
+        match name {
+            Some(name) if identified => {
+                let (document, line) = (document.number, document.at.line);
+                self.bad.insert(name.to_string(), Bad { reason, document, line });
+            }
+            _ => {
+                self.unidentified.get_or_insert(reason);
+            }
+        }
+    }
+
+    /// Takes a good document in, in place of an earlier one with the same ref.
+    fn claim(
+        &mut self,
+        document: &Document,
+        root: &Node,
+        name: &EntityRef,
+        relations: Vec<Relation>,
+    ) {
+        let entity_ref = name.to_string();
+        let at = root.locate(&["metadata", "name"], yaml::Part::Value);
+        if entity_ref == self.location.entity_ref {
+            let message = format!("`{entity_ref}` stands for this file itself, it is made for you");
+            self.problem(Code::Duplicate, document, at, Some(name), message);
+            return;
+        }
+        if let Some(index) = self.entities.iter().position(|e| e.entity_ref == entity_ref) {
+            let first = self.entities.remove(index);
+            let message = format!(
+                "`{entity_ref}` is already declared in the document at line {}; this one counts",
+                first.line
+            );
+            self.problem(Code::Duplicate, document, at, Some(name), message);
+        }
+        self.entities.push(Entity {
+            entity_ref,
+            body: Arc::new(self.body(root, name)),
+            relations,
+            stale: None,
+            generated: false,
+            document: document.number,
+            line: document.at.line,
+        });
+    }
+
+    /// The entity as it is stored: defaults filled in, lists of refs sorted.
+    fn body(&self, root: &Node, name: &EntityRef) -> Value {
+        let mut body = root.to_json();
+        body["metadata"]["namespace"] = name.namespace.clone().into();
+        annotate(&mut body, self.source);
+        for field in kinds::find(&name.kind).map_or(&[][..], |kind| &kind.relations) {
+            let pointer = format!("/spec/{}", field.field);
+            if let Some(Value::Array(items)) = body.pointer_mut(&pointer) {
+                items.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+            }
+        }
+        body
+    }
+
+    /// Keeps what must not vanish: the entities whose documents are bad now, and while some
+    /// document may be any entity, all that no other document holds.
+    fn keep(&mut self, previous: &[Entity]) {
+        let claimed: HashSet<String> =
+            self.entities.iter().map(|entity| entity.entity_ref.clone()).collect();
+        for entity in previous {
+            let entity_ref = &entity.entity_ref;
+            let settled = entity.generated
+                || claimed.contains(entity_ref)
+                || self.disallowed.contains(entity_ref)
+                || !self.still_allowed(entity);
+            if settled {
+                continue;
+            }
+            let mut kept = entity.clone();
+            match (self.bad.get(entity_ref), &self.unidentified) {
+                (Some(bad), _) => {
+                    kept.stale = Some(bad.reason.clone());
+                    (kept.document, kept.line) = (bad.document, bad.line);
+                }
+                (None, Some(reason)) => kept.stale = Some(reason.clone()),
+                (None, None) => continue,
+            }
+            relocate(Arc::make_mut(&mut kept.body), self.source);
+            self.entities.push(kept);
+        }
+    }
+
+    fn still_allowed(&self, entity: &Entity) -> bool {
+        let kind = entity.body["kind"].as_str().unwrap_or_default();
+        self.allowed.allows(kind, entity.body["spec"]["type"].as_str())
+    }
+
+    fn fault(
+        &mut self,
+        document: &Document,
+        root: &Node,
+        fault: &Fault,
+        message: &str,
+        name: Option<&EntityRef>,
+    ) {
+        let message = match &fault.hint {
+            Some(hint) => format!("{} ({hint})", cut(message.to_owned())),
+            None => message.to_owned(),
+        };
+        let at = root.locate(&fault.path, fault.part);
+        self.problem(fault.code, document, at, name, message);
+    }
+
+    fn problem(
+        &mut self,
+        code: Code,
+        document: &Document,
+        at: Position,
+        name: Option<&EntityRef>,
+        message: String,
+    ) {
+        self.problems.push(Problem {
+            code,
+            path: self.source.path.clone(),
+            line: at.line,
+            column: at.column,
+            document: document.number,
+            entity_ref: name.map(EntityRef::to_string).filter(|text| text.len() <= REF_BYTES_MAX),
+            message: cut(message),
+        });
+    }
+}
+
+/// Cuts a message that quotes too much.
+fn cut(message: String) -> String {
+    match message.char_indices().nth(MESSAGE_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &message[..end]),
+        None => message,
+    }
 }

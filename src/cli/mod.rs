@@ -46,7 +46,7 @@ enum Command {
     },
     /// Check catalog files; prints problems like a compiler and exits 1 when there are any.
     Validate {
-        /// Files, or folders in which every catalog-info.yaml is checked.
+        /// Files, or folders in which every catalog-info.yaml and .yml is checked.
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
         #[command(flatten)]
@@ -105,7 +105,7 @@ pub fn run(
     match line.command {
         Command::Serve { config, org } => with_config(config.load(org), err, serve::run),
         Command::Validate { paths, config } => with_config(config.load(None), err, |loaded, _| {
-            Ok(match validate::run(&paths, &loaded.config.rules, out)? {
+            Ok(match validate::run(&paths, &loaded.config.rules.allowed_kinds(), out)? {
                 0 => DONE,
                 _ => FAILED,
             })

@@ -21,6 +21,8 @@ use std::time::Duration;
 use regex::Regex;
 use secrecy::SecretString;
 
+use crate::catalog::AllowedKinds;
+
 pub use error::{ConfigError, ConfigErrors, Origin, Source, SourceKind};
 pub use load::{LoadArgs, Loaded};
 
@@ -216,6 +218,17 @@ pub enum Frequency {
 pub struct Rules {
     /// The rules; an entity is allowed when any of them allows it.
     pub rules: Option<Vec<Rule>>,
+}
+
+impl Rules {
+    /// The rules as the catalog knows them.
+    pub fn allowed_kinds(&self) -> AllowedKinds {
+        let Some(rules) = &self.rules else { return AllowedKinds::default() };
+        let lower = |kind: &AllowedKind| {
+            (kind.kind.to_lowercase(), kind.spec_type.as_deref().map(str::to_lowercase))
+        };
+        AllowedKinds(rules.iter().flat_map(|rule| &rule.allow).map(lower).collect())
+    }
 }
 
 /// One rule.

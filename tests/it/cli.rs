@@ -365,3 +365,17 @@ fn the_log_is_json_when_the_configuration_says_so() {
     let message = line["message"].as_str().expect("a message");
     assert!(message.starts_with("no provider is configured"), "{message}");
 }
+
+#[test]
+fn validate_exits_1_when_there_are_problems_and_keeps_the_configured_rules() {
+    let user = "apiVersion: backstage.io/v1alpha1\nkind: User\nmetadata: {name: a}\n\
+                spec: {memberOf: []}\n";
+    let world = World::new()
+        .file("catalog-info.yaml", user)
+        .file("own.yaml", "catalog: {rules: [{allow: [User]}]}");
+    let refused = world.run(&["validate", "catalog-info.yaml"]);
+    assert_eq!((refused.code, refused.err.as_str()), (1, ""));
+    assert!(refused.out.starts_with("catalog-info.yaml:"), "{}", refused.out);
+    let allowed = world.run(&["validate", ".", "--config", "own.yaml"]);
+    assert_eq!((allowed.code, allowed.err.as_str()), (0, ""), "{}", allowed.out);
+}

@@ -308,6 +308,17 @@ fn backstages_file_is_read_for_its_sections_alone() {
 }
 
 #[test]
+fn rules_allow_kinds_without_regard_to_case() {
+    let rules = |text: &str| World::own(text).config().rules.allowed_kinds();
+    let default = rules("workers: 1");
+    assert!(default.allows("Component", None) && !default.allows("User", None));
+    let own = rules("catalog: {rules: [{allow: [User]}, {allow: [{kind: API, spec.type: gRPC}]}]}");
+    assert!(own.allows("user", None) && own.allows("Api", Some("grpc")));
+    assert!(!own.allows("API", Some("openapi")) && !own.allows("Component", None));
+    assert!(!rules("catalog: {rules: []}").allows("Component", None), "no rule allows nothing");
+}
+
+#[test]
 fn the_short_form_of_a_provider_is_the_provider_default_in_every_layer() {
     let world = World::new()
         .backstage("catalog: {providers: {github: {organization: acme, catalogPath: a.yaml}}}")

@@ -125,7 +125,7 @@ pub fn parse(text: &str) -> Vec<Document> {
             Ok(None) => continue,
             Ok(Some(Node { value: NodeValue::Null, .. })) => continue,
             Ok(Some(node)) => Ok(node),
-            Err(error) => Err(error),
+            Err(error) => Err(SyntaxError { at: chunk.within(error.at), ..error }),
         };
         number += 1;
         let at = root.as_ref().map_or_else(|_| chunk.content_at(), |node| node.at);

@@ -36,6 +36,20 @@ impl Chunk<'_> {
         }
         Position { line: first, column: 1 }
     }
+
+    /// A place behind the content (the parser found nothing where it looked for more) moves to
+    /// the end of the content: what is missing is missing there.
+    pub(super) fn within(&self, at: Position) -> Position {
+        let content = self.text.trim_end();
+        let (mut line, mut columns) = (self.lines_before + 1, 0);
+        if let Some((last, number)) = content.split('\n').zip(line..).last() {
+            (line, columns) = (number, last.chars().count());
+        }
+        if at.line <= line {
+            return at;
+        }
+        Position { line, column: u32::try_from(columns + 1).unwrap_or(u32::MAX) }
+    }
 }
 
 /// All chunks of a text, also those without content.

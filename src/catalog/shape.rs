@@ -1,0 +1,263 @@
+//! Checks a value against the shapes of the data files, in the order and words of Backstage's
+//! schema validator, but to the end: every violation is found.
+
+use serde::Deserialize;
+
+use super::yaml::{Node, NodeValue, Part};
+
+/// A field and its rule.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Field {
+    /// Its key.
+    pub name: String,
+    /// What may stand there.
+    pub shape: Shape,
+    /// Whether it must be there.
+    #[serde(default)]
+    pub required: bool,
+}
+
+/// What a value must be. Nothing may be `null`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shape {
+    /// A text that is not empty.
+    Text,
+    /// A text.
+    AnyText,
+    /// A text, `true` or `false`.
+    TextOrBool,
+    /// One of these texts.
+    Choice(Vec<String>),
+    /// A list of values that all have one shape.
+    List(Box<Shape>),
+    /// A mapping from any key to values that all have one shape.
+    Map(Box<Shape>),
+    /// A mapping with these fields and any others.
+    Object(Vec<Field>),
+    /// A mapping from any key to texts; what is no mapping at all is not looked at, because
+    /// Backstage makes a mapping of it before it looks.
+    Annotations,
+}
+
+/// A value that breaks a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The keys and indices that lead to the place to mend.
+    pub path: Vec<String>,
+    /// Which part of the place to mend.
+    pub part: Part,
+    /// The place as the message names it: `/spec/owner`, `<root>`.
+    pub shown: String,
+    /// `must be string`
+    pub message: String,
+    /// `type: string`
+    pub params: String,
+    /// What may help.
+    pub hint: Option<&'static str>,
+}
+
+/// Checks the fields of a mapping; `violations` is added to. `path` leads to the mapping.
+pub fn check_fields(
+    node: &Node,
+    fields: &[Field],
+    path: &mut Vec<String>,
+    violations: &mut Vec<Violation>,
+) {
+    for field in fields.iter().filter(|field| field.required && node.get(&field.name).is_none()) {
+        let name = &field.name;
+        violations.push(Violation {
+            path: path.clone(),
+            part: Part::Key,
+            shown: pointer(path),
+            message: format!("must have required property '{name}'"),
+            params: format!("missingProperty: {name}"),
+            hint: None,
+        });
+    }
+    for field in fields {
+        if let Some(value) = node.get(&field.name) {
+            path.push(field.name.clone());
+            check(value, &field.shape, path, violations);
+            path.pop();
+        }
+    }
+}
+
+/// Where a path leads, as a JSON pointer.
+pub fn pointer(path: &[String]) -> String {
+    if path.is_empty() {
+        return "<root>".into();
+    }
+    path.iter().map(|key| format!("/{}", key.replace('~', "~0").replace('/', "~1"))).collect()
+}
+
+fn check(node: &Node, shape: &Shape, path: &mut Vec<String>, violations: &mut Vec<Violation>) {
+    if may_be_placeholder(path) && is_placeholder(node) {
+        return;
+    }
+    match (shape, &node.value) {
+        (Shape::Text, NodeValue::String(text)) if text.is_empty() => {
+            let message = "must NOT have fewer than 1 characters".to_owned();
+            violations.push(violation(path, message, "limit: 1".to_owned(), None));
+        }
+        (Shape::Choice(choices), NodeValue::String(text)) if !choices.contains(text) => {
+            let message = "must be equal to one of the allowed values".to_owned();
+            let params = format!("allowedValues: {}", choices.join(","));
+            violations.push(violation(path, message, params, None));
+        }
+        (Shape::List(shape), NodeValue::List(items)) => {
+            for (index, item) in items.iter().enumerate() {
+                path.push(index.to_string());
+                check(item, shape, path, violations);
+                path.pop();
+            }
+        }
+        (Shape::Map(shape), NodeValue::Map(entries)) => {
+            check_entries(entries, shape, path, violations);
+        }
+        (Shape::Annotations, NodeValue::Map(entries)) => {
+            check_entries(entries, &Shape::AnyText, path, violations);
+        }
+        (Shape::Object(fields), NodeValue::Map(_)) => {
+            check_fields(node, fields, path, violations);
+        }
+        (Shape::Text | Shape::AnyText | Shape::Choice(_), NodeValue::String(_))
+        | (Shape::TextOrBool, NodeValue::String(_) | NodeValue::Bool(_))
+        | (Shape::Annotations, _) => {}
+        (expected, found) => {
+            let kind = expected.type_name();
+            let scalar = matches!(found, NodeValue::Number(_) | NodeValue::Bool(_));
+            let hint = (kind == "string" && scalar).then_some("put the value in quotes");
+            violations.push(violation(
+                path,
+                format!("must be {kind}"),
+                format!("type: {kind}"),
+                hint,
+            ));
+        }
+    }
+}
+
+fn check_entries(
+    entries: &[(super::yaml::Key, Node)],
+    shape: &Shape,
+    path: &mut Vec<String>,
+    violations: &mut Vec<Violation>,
+) {
+    for (key, value) in entries {
+        path.push(key.text.clone());
+        check(value, shape, path, violations);
+        path.pop();
+    }
+}
+
+fn violation(
+    path: &[String],
+    message: String,
+    params: String,
+    hint: Option<&'static str>,
+) -> Violation {
+    let shown = pointer(path);
+    Violation { path: path.to_vec(), part: Part::Value, shown, message, params, hint }
+}
+
+/// Whether the place may hold `{$text: …}`, which stands for a value of any shape.
+fn may_be_placeholder(path: &[String]) -> bool {
+    match path {
+        [first, ..] if first == "spec" => true,
+        [first, second, ..] => first == "metadata" && second != "name" && second != "namespace",
+        _ => false,
+    }
+}
+
+fn is_placeholder(node: &Node) -> bool {
+    let NodeValue::Map(entries) = &node.value else { return false };
+    let [(key, value)] = entries.as_slice() else { return false };
+    matches!(key.text.as_str(), "$text" | "$json" | "$yaml") && value.as_str().is_some()
+}
+
+impl Shape {
+    const fn type_name(&self) -> &'static str {
+        match self {
+            Self::Text | Self::AnyText | Self::Choice(_) => "string",
+            Self::TextOrBool => "string,boolean",
+            Self::List(_) => "array",
+            Self::Map(_) | Self::Object(_) | Self::Annotations => "object",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::yaml;
+
+    #[track_caller]
+    fn check_text(shape: &str, text: &str, expected: &[&str]) {
+        let shape: Vec<Field> =
+            serde_json::from_str(&format!(r#"[{{"name": "x", "shape": {shape}}}]"#)).unwrap();
+        let documents = yaml::parse(text);
+        let root = documents[0].root.as_ref().unwrap();
+        let mut violations = Vec::new();
+        check_fields(root, &shape, &mut Vec::new(), &mut violations);
+        let found: Vec<String> = violations
+            .iter()
+            .map(|v| format!("{} {} - {}", v.shown, v.message, v.params))
+            .collect();
+        assert_eq!(found, expected, "{text}");
+    }
+
+    #[test]
+    fn texts() {
+        check_text(r#""text""#, "x: a", &[]);
+        check_text(r#""text""#, "x: ''", &["/x must NOT have fewer than 1 characters - limit: 1"]);
+        check_text(r#""text""#, "x: 1", &["/x must be string - type: string"]);
+        check_text(r#""text""#, "x:", &["/x must be string - type: string"]);
+        check_text(r#""any-text""#, "x: ''", &[]);
+        check_text(r#""text-or-bool""#, "x: true", &[]);
+        check_text(
+            r#""text-or-bool""#,
+            "x: 1",
+            &["/x must be string,boolean - type: string,boolean"],
+        );
+    }
+
+    #[test]
+    fn every_violation_is_found_and_keys_are_escaped() {
+        let choice = r#"{"list": {"choice": ["a", "b"]}}"#;
+        let allowed = "must be equal to one of the allowed values - allowedValues: a,b";
+        let expected = [format!("/x/0 {allowed}"), "/x/2 must be string - type: string".into()];
+        check_text(choice, "x: [c, a, 1]", &[&expected[0], &expected[1]]);
+        let map = r#"{"map": "any-text"}"#;
+        check_text(map, "x: {a/b~c: 1}", &["/x/a~1b~0c must be string - type: string"]);
+        check_text(map, "x: []", &["/x must be object - type: object"]);
+    }
+
+    #[test]
+    fn required_fields_come_first() {
+        let object = r#"{"object": [{"name": "a", "shape": "text"},
+                                    {"name": "b", "shape": "text", "required": true}]}"#;
+        let missing = "/x must have required property 'b' - missingProperty: b";
+        check_text(object, "x: {a: 1}", &[missing, "/x/a must be string - type: string"]);
+    }
+
+    #[test]
+    fn a_placeholder_stands_for_anything_in_the_spec_only() {
+        let spec = r#"[{"name": "spec", "shape": {"object": [{"name": "d", "shape": "text"}]}}]"#;
+        let fields: Vec<Field> = serde_json::from_str(spec).unwrap();
+        let count = |text: &str| {
+            let documents = yaml::parse(text);
+            let mut violations = Vec::new();
+            let root = documents[0].root.as_ref().unwrap();
+            check_fields(root, &fields, &mut Vec::new(), &mut violations);
+            violations.len()
+        };
+        assert_eq!(count("spec: {d: {$text: ./a.yaml}}"), 0);
+        assert_eq!(count("spec: {d: {$text: 1}}"), 1);
+        assert_eq!(count("spec: {d: {$other: x}}"), 1);
+        assert_eq!(count("spec: {d: {$text: a, more: b}}"), 1);
+        check_text(r#""text""#, "x: {$text: a}", &["/x must be string - type: string"]);
+    }
+}
