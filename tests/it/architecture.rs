@@ -24,9 +24,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // One YAML reader for the whole program.
     ("config", &["catalog"]),
     ("telemetry", &["config"]),
-    ("webhook", &["ids", "work"]),
+    // A delivery and its pushes carry times, as values.
+    ("webhook", &["clock", "ids", "work"]),
     ("engine", &["ids", "work", "catalog", "clock", "config", "repository"]),
-    ("github", &["clock", "config", "ids", "repository", "work"]),
+    // Only whoever makes a call to GitHub can count it.
+    ("github", &["clock", "config", "ids", "repository", "telemetry", "work"]),
     ("membership", &["config", "ids", "repository"]),
     ("reconcile", LOOPS),
     ("scan", LOOPS),
