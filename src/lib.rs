@@ -2,6 +2,7 @@
 //!
 //! A webhook is a hint, a worker reads the truth: see `docs/architecture.md`.
 
+pub mod app;
 pub mod catalog;
 pub mod cli;
 pub mod clock;

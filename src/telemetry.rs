@@ -1,5 +1,7 @@
 //! Metrics (every series exists at zero from the start) and how logging is set up.
 
+use std::io::{IsTerminal, Write, stderr};
+use std::panic::PanicHookInfo;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -8,6 +10,64 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::LogFormat;
+
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// `RUST_LOG` cannot be read.
+    #[error("RUST_LOG is not a filter of log lines: {0}")]
+    Filter(String),
+    /// Something else has set up a log before.
+    #[error("the log was set up twice")]
+    Twice,
+}
+
+/// Sets up the log of the process, on standard error. `directives` (`RUST_LOG`, tracing's own
+/// language) stand in for `level` when they are there; other crates stay at `warn` without them.
+pub fn init_logging(
+    level: &str,
+    format: LogFormat,
+    directives: Option<&str>,
+) -> Result<(), LogError> {
+    let ours = match level {
+        "error" => "error".to_owned(),
+        level => format!("warn,cuelight={level}"),
+    };
+    let directives = directives.filter(|text| !text.trim().is_empty()).unwrap_or(&ours);
+    let filter =
+        EnvFilter::builder().parse(directives).map_err(|e| LogError::Filter(e.to_string()))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    let done = match format {
+        LogFormat::Text => log.with_ansi(stderr().is_terminal()).try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    };
+    done.map_err(|_| LogError::Twice)
+}
+
+/// Makes a panic one line: of the log when there is one, of standard error otherwise.
+pub fn report_panics() {
+    std::panic::set_hook(Box::new(report_panic));
+}
+
+fn report_panic(panic: &PanicHookInfo<'_>) {
+    let payload = panic.payload();
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let message = text.unwrap_or("no message");
+    let place = panic.location().map_or_else(|| "?".to_owned(), ToString::to_string);
+    if tracing::dispatcher::has_been_set() {
+        tracing::error!("this is a bug, please report it: panic at {place}: {message}");
+    } else {
+        // Nobody is left to tell when this fails.
+        let _ = writeln!(
+            stderr(),
+            "cuelight: this is a bug, please report it: panic at {place}: {message}"
+        );
+    }
+}
 
 /// A label that names what a count is of.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::Entity;
 use super::identity::generated_location_name;
-use super::process::Source;
 use super::refs::{DEFAULT_NAMESPACE, EntityRef};
+use super::{Entity, Source};
 
 /// Which location made the entity; always ours, whatever the file says.
 pub const MANAGED_BY_LOCATION: &str = "backstage.io/managed-by-location";

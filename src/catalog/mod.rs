@@ -27,8 +27,21 @@ use serde_json::Value;
 
 pub use merge::{FileEntry, RepoEntry, RepoId};
 pub use problem::{Code, Problem};
-pub use process::{AllowedKinds, PROCESSING_VERSION, Source, process_file};
+pub use process::{AllowedKinds, PROCESSING_VERSION, process_file};
 pub use view::View;
+
+/// Where a catalog file lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// `github.com`
+    pub host: String,
+    /// `owner/name`
+    pub full_name: String,
+    /// The branch it was read from.
+    pub branch: String,
+    /// From the repository's root, without a leading slash.
+    pub path: String,
+}
 
 /// An entity after validation and processing, before it is merged with the rest of the catalog.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

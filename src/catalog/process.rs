@@ -14,7 +14,7 @@ use super::kinds;
 use super::refs::EntityRef;
 use super::validate::{self, Fault};
 use super::yaml::{self, Document, Node, Position};
-use super::{Code, Entity, Problem, ProcessedFile, Relation};
+use super::{Code, Entity, Problem, ProcessedFile, Relation, Source};
 
 /// Which rules this code follows. It is part of the fingerprint of a stored file: whoever changes
 /// what a text becomes raises it, and every file is processed again.
@@ -29,19 +29,6 @@ pub const MESSAGE_CHARS_MAX: usize = 1000;
 
 /// Longest ref that a problem shows. A valid one has at most 191 characters.
 const REF_BYTES_MAX: usize = 600;
-
-/// Where a catalog file lies.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
-    /// `github.com`
-    pub host: String,
-    /// `owner/name`
-    pub full_name: String,
-    /// The branch it was read from.
-    pub branch: String,
-    /// From the repository's root, without a leading slash.
-    pub path: String,
-}
 
 /// Which kinds are allowed: `(kind, spec.type)` in lower case, any type where `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,11 +4,37 @@
 //! secrets wrapped. How they are read (layers, substitution, errors with line and column) is the
 //! business of the files beside this one.
 
+mod duration;
+mod error;
+mod github;
+mod layers;
+mod load;
+mod nearest;
+mod reader;
+mod service;
+mod substitute;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use regex::Regex;
 use secrecy::SecretString;
+
+use crate::catalog::AllowedKinds;
+
+pub use error::{ConfigError, ConfigErrors, Origin, Source, SourceKind};
+pub use load::{LoadArgs, Loaded};
+
+/// The defaults, compiled in: every key with its default and the reason for it.
+pub const DEFAULTS: &str = include_str!("../../config/cuelight.yaml");
+
+/// How often a scan runs unless told otherwise: it is a safety net under the webhooks, and a scan
+/// of an unchanged organisation costs a call a hundred repositories.
+pub const FREQUENCY: Duration = Duration::from_secs(20 * 60);
+
+/// How long a scan may take unless told otherwise; Backstage's own default.
+pub const TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// All settings.
 #[derive(Debug, Clone)]
@@ -27,6 +53,26 @@ pub struct Config {
     pub providers: Vec<Provider>,
     /// Which kinds are allowed.
     pub rules: Rules,
+    /// What is logged, and how.
+    pub log: Log,
+}
+
+/// `log.*`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log {
+    /// `log.level`: `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: &'static str,
+    /// `log.format`
+    pub format: LogFormat,
+}
+
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line, for machines.
+    Json,
 }
 
 /// `server.*`
@@ -101,11 +147,38 @@ pub struct Provider {
     pub schedule: Schedule,
 }
 
-/// `filters`: which of the owner's repositories count.
-#[derive(Debug, Clone, Default)]
+/// `filters`: which of the owner's repositories count, and on which branch.
+#[derive(Debug, Clone)]
 pub struct Filters {
+    /// `branch`: read instead of the default branch.
+    pub branch: Option<String>,
+    /// `repository`: what the repository's name must match, as a whole.
+    pub repository: Option<Regex>,
+    /// `topic.include`: at least one of these, lower case; empty asks for none.
+    pub topics_include: Vec<String>,
+    /// `topic.exclude`: none of these, lower case; wins over `topic.include`.
+    pub topics_exclude: Vec<String>,
+    /// `visibility`: one of these, lower case; empty allows all.
+    pub visibility: Vec<&'static str>,
+    /// `allowForks`
+    pub allow_forks: bool,
     /// `allowArchived`
     pub allow_archived: bool,
+}
+
+/// Backstage's defaults: everything but archived repositories.
+impl Default for Filters {
+    fn default() -> Self {
+        Self {
+            branch: None,
+            repository: None,
+            topics_include: Vec::new(),
+            topics_exclude: Vec::new(),
+            visibility: Vec::new(),
+            allow_forks: true,
+            allow_archived: false,
+        }
+    }
 }
 
 /// `schedule`: when full scans run.
@@ -117,6 +190,16 @@ pub struct Schedule {
     pub initial_delay: Duration,
     /// `timeout`: after this long a scan is given up and counted as failed.
     pub timeout: Duration,
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self {
+            frequency: Frequency::Every(FREQUENCY),
+            initial_delay: Duration::ZERO,
+            timeout: TIMEOUT,
+        }
+    }
 }
 
 /// How often.
@@ -135,6 +218,17 @@ pub enum Frequency {
 pub struct Rules {
     /// The rules; an entity is allowed when any of them allows it.
     pub rules: Option<Vec<Rule>>,
+}
+
+impl Rules {
+    /// The rules as the catalog knows them.
+    pub fn allowed_kinds(&self) -> AllowedKinds {
+        let Some(rules) = &self.rules else { return AllowedKinds::default() };
+        let lower = |kind: &AllowedKind| {
+            (kind.kind.to_lowercase(), kind.spec_type.as_deref().map(str::to_lowercase))
+        };
+        AllowedKinds(rules.iter().flat_map(|rule| &rule.allow).map(lower).collect())
+    }
 }
 
 /// One rule.

@@ -7,12 +7,14 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::store::Seq;
 use crate::catalog::{Entity, FileEntry, Problem, RepoEntry};
 use crate::clock::Timestamp;
 use crate::ids::{Account, FullName, NodeId, Oid};
 use crate::repository::Listed;
 use crate::work::{Reasons, RepoKey};
+
+/// A position in the change log; the first change has 1.
+pub type Seq = u64;
 
 /// What is known of one repository and of the entities it declares.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

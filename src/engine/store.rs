@@ -20,6 +20,7 @@ use async_trait::async_trait;
 use super::EngineError;
 use super::queue::{LeaseRef, Settled, Settlement};
 use super::record::RepoRecord;
+pub use super::record::Seq;
 use crate::clock::Timestamp;
 use crate::ids::{Account, FullName, NodeId, Oid};
 use crate::repository::Listed;
@@ -33,9 +34,6 @@ pub const BRAKE_WINDOW: Duration = Duration::from_secs(3600);
 pub fn allowance(holding: u64) -> u64 {
     holding.div_ceil(10).max(5)
 }
-
-/// A position in the change log; the first change has 1.
-pub type Seq = u64;
 
 /// A write by the holder of a lease.
 #[derive(Debug, Clone)]

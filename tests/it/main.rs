@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "in a test, what cannot be unwrapped is a failure")]
 
 mod api;
+mod architecture;
+mod cli;
+mod config;
 mod conformance;
 mod github;
 mod listener;

@@ -1,0 +1,222 @@
+//! Reads what concerns cuelight itself: listeners, webhooks, storage, workers, the log, and the
+//! kinds that files may declare.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::reader::{Item, Keys, Reader, Section};
+use super::{AllowedKind, InternalAuth, Log, LogFormat, Rule, Rules, Server, Storage, Webhooks};
+
+/// Most workers: each holds one call to GitHub, which stops serving at a hundred at a time.
+const WORKERS_MAX: u64 = 64;
+
+/// Largest body that may be allowed: GitHub sends at most 25 MiB, a proxy may wrap it.
+const BODY_BYTES_MAX: u64 = 1 << 30;
+
+/// Largest sum of bodies that may be allowed: what a large machine can spare.
+const IN_FLIGHT_BYTES_MAX: u64 = 1 << 36;
+
+/// Most connections that may be allowed: a process has about as many descriptors.
+const CONNECTIONS_MAX: u64 = 1_000_000;
+
+const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
+
+/// `server`
+pub fn server(reader: &Reader<'_>, root: &Section<'_>) -> Option<Server> {
+    let server = reader.section(
+        &reader.required(root, "server")?,
+        Keys::only(&["public", "internal", "shutdownTimeout"]),
+    )?;
+    let public = listener(reader, &server, "public", Keys::only(&["listen"]));
+    let internal = listener(reader, &server, "internal", Keys::only(&["listen", "auth"]));
+    let auth = internal.as_ref().map(|(_, section)| internal_auth(reader, section));
+    let shutdown = reader.required(&server, "shutdownTimeout").and_then(|i| reader.span(&i));
+    let (public_listen, internal_listen) = (public?.0, internal?.0);
+    if public_listen == internal_listen && public_listen.port() != 0 {
+        let message =
+            format!("`server.public` and `server.internal` both listen on {public_listen}");
+        reader.error(server.origin, message);
+        return None;
+    }
+    Some(Server {
+        public_listen,
+        internal_listen,
+        internal_auth: auth??,
+        shutdown_timeout: shutdown?,
+    })
+}
+
+fn listener<'t>(
+    reader: &Reader<'_>,
+    server: &Section<'t>,
+    key: &str,
+    keys: Keys,
+) -> Option<(SocketAddr, Section<'t>)> {
+    let section = reader.section(&reader.required(server, key)?, keys)?;
+    let listen = reader.required(&section, "listen")?;
+    let text = reader.text(&listen)?;
+    match text.parse::<SocketAddr>() {
+        Ok(address) if key == "public" || address.ip().is_loopback() => Some((address, section)),
+        Ok(address) if section.get("auth").is_some() => Some((address, section)),
+        Ok(address) => reader.wrong(
+            &listen,
+            format!(
+                "{address} can be reached from other machines and `server.internal.auth` is not \
+                 set: give tokens, or `none` to let everybody in"
+            ),
+        ),
+        Err(_) => reader.wrong(
+            &listen,
+            format!("`{text}` is not an address with a port, such as 127.0.0.1:7007"),
+        ),
+    }
+}
+
+fn internal_auth(reader: &Reader<'_>, internal: &Section<'_>) -> Option<InternalAuth> {
+    let Some(item) = internal.get("auth") else { return Some(InternalAuth::Loopback) };
+    if !item.is_map() {
+        return match reader.text(&item)?.as_str() {
+            "none" => Some(InternalAuth::None),
+            _ => reader.wrong(&item, "expected `none` or a map with `tokens`"),
+        };
+    }
+    let keys = Keys {
+        known: &["tokens", "tokensFile"],
+        refused: &[("backstage", "(tokens of a Backstage) is not built yet; use `tokens`")],
+    };
+    let section = reader.section(&item, keys)?;
+    let tokens = reader.secrets(&section, "tokens")?;
+    if tokens.is_empty() {
+        return reader.wrong(&item, "names no token; `none` would let everybody in");
+    }
+    Some(InternalAuth::Tokens(tokens))
+}
+
+/// `webhooks`
+pub fn webhooks(reader: &Reader<'_>, root: &Section<'_>) -> Option<Webhooks> {
+    const KNOWN: Keys = Keys {
+        known: &["secrets", "secretsFile", "bodyBytesMax", "inFlightBytesMax", "connectionsMax"],
+        refused: &[("secret", "is a list, for rotation: write `secrets: [...]`")],
+    };
+    let section = reader.section(&reader.required(root, "webhooks")?, KNOWN)?;
+    let secrets = reader.secrets(&section, "secrets");
+    let number = |key: &str, max: u64| {
+        let item = reader.required(&section, key)?;
+        let number = reader.integer(&item, 1, max)?;
+        usize::try_from(number).ok()
+    };
+    let body = number("bodyBytesMax", BODY_BYTES_MAX);
+    let in_flight = number("inFlightBytesMax", IN_FLIGHT_BYTES_MAX);
+    let connections = number("connectionsMax", CONNECTIONS_MAX);
+    let (body_bytes_max, in_flight_bytes_max) = (body?, in_flight?);
+    if in_flight_bytes_max < body_bytes_max {
+        let item = section.get("inFlightBytesMax")?;
+        return reader.wrong(
+            &item,
+            "is less than `webhooks.bodyBytesMax`, so that the largest \
+                                    body could never be read",
+        );
+    }
+    Some(Webhooks {
+        secrets: secrets?,
+        body_bytes_max,
+        in_flight_bytes_max,
+        connections_max: connections?,
+    })
+}
+
+/// `storage`
+pub fn storage(reader: &Reader<'_>, root: &Section<'_>) -> Option<Storage> {
+    let section = reader.section(&reader.required(root, "storage")?, Keys::only(&["url"]))?;
+    let item = reader.required(&section, "url")?;
+    let url = reader.text(&item)?;
+    // The rest of a URL may hold a password, so that only its scheme is ever shown.
+    let Some((scheme, rest)) = url.split_once(':') else {
+        return reader.wrong(&item, "expected `sqlite:PATH`, such as sqlite:./cuelight.db");
+    };
+    match scheme {
+        "sqlite" => sqlite(reader, &item, rest),
+        "redis" | "rediss" | "redis-sentinel" | "unix" => {
+            reader.wrong(&item, "storage in Redis is not built yet; use `sqlite:PATH`")
+        }
+        _ => reader.wrong(&item, format!("unknown storage `{scheme}:`; use `sqlite:PATH`")),
+    }
+}
+
+fn sqlite(reader: &Reader<'_>, item: &Item<'_>, rest: &str) -> Option<Storage> {
+    let path = rest.strip_prefix("//").unwrap_or(rest);
+    if path.is_empty() || path.ends_with('/') {
+        return reader.wrong(item, "names no file; expected `sqlite:PATH`");
+    }
+    if path.starts_with(':') {
+        return reader.wrong(item, "a database in memory would lose what was acknowledged");
+    }
+    Some(Storage::Sqlite(PathBuf::from(path)))
+}
+
+/// `workers`
+pub fn workers(reader: &Reader<'_>, root: &Section<'_>) -> Option<usize> {
+    let number = reader.integer(&reader.required(root, "workers")?, 1, WORKERS_MAX)?;
+    usize::try_from(number).ok()
+}
+
+/// `log`
+pub fn log(reader: &Reader<'_>, root: &Section<'_>) -> Option<Log> {
+    let section =
+        reader.section(&reader.required(root, "log")?, Keys::only(&["level", "format"]))?;
+    let level = reader.required(&section, "level").and_then(|i| reader.word(&i, LEVELS));
+    let format = reader.required(&section, "format");
+    let format = match format.and_then(|i| reader.word(&i, &["text", "json"]))? {
+        "json" => LogFormat::Json,
+        _ => LogFormat::Text,
+    };
+    Some(Log { level: level?, format })
+}
+
+/// `catalog.rules`
+pub fn rules(reader: &Reader<'_>, catalog: &Section<'_>) -> Option<Rules> {
+    let Some(item) = catalog.get("rules") else { return Some(Rules::default()) };
+    if !item.is_list() {
+        return reader.wrong(&item, "expected a list of rules");
+    }
+    let rules: Vec<Option<Option<Rule>>> = item.each().iter().map(|i| rule(reader, i)).collect();
+    let rules: Option<Vec<Option<Rule>>> = rules.into_iter().collect();
+    Some(Rules { rules: Some(rules?.into_iter().flatten().collect()) })
+}
+
+/// The outer `None` is an error, the inner one a rule of Backstage's that allows nothing here.
+fn rule(reader: &Reader<'_>, item: &Item<'_>) -> Option<Option<Rule>> {
+    let keys = Keys {
+        known: &["allow"],
+        refused: &[("locations", "is not built yet; a rule holds for every location")],
+    };
+    let section = reader.section(item, keys)?;
+    if section.get("locations").is_some() {
+        // To take the rule without its limits would allow more than its author did.
+        reader.warn(
+            section.origin,
+            format!("`{}` is left out: `locations` is not built yet", item.path),
+        );
+        return Some(None);
+    }
+    let allow = reader.required(&section, "allow")?;
+    if !allow.is_list() {
+        return reader.wrong(&allow, "expected a list of kinds");
+    }
+    let kinds: Vec<Option<AllowedKind>> =
+        allow.each().iter().map(|kind| allowed_kind(reader, kind)).collect();
+    Some(Some(Rule { allow: kinds.into_iter().collect::<Option<_>>()? }))
+}
+
+fn allowed_kind(reader: &Reader<'_>, item: &Item<'_>) -> Option<AllowedKind> {
+    if !item.is_map() {
+        return Some(AllowedKind { kind: reader.text(item)?, spec_type: None });
+    }
+    let section = reader.section(item, Keys::only(&["kind", "spec.type"]))?;
+    let kind = reader.text(&reader.required(&section, "kind")?)?;
+    let spec_type = match section.get("spec.type") {
+        Some(item) => Some(reader.text(&item)?),
+        None => None,
+    };
+    Some(AllowedKind { kind, spec_type })
+}
