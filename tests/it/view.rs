@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use cuelight::catalog::query::{Filter, Order, OrderField};
-use cuelight::catalog::{Code, Entity, Problem, RepoEntry, RepoId, View};
+use cuelight::catalog::{
+    AllowedKinds, Code, Entity, Problem, RepoEntry, RepoId, Source, View, process_file,
+};
 use serde_json::{Value, json};
 
 use crate::support::catalogs::{PATH, component, entity, file, related, repository, with_problems};
@@ -317,4 +319,30 @@ fn a_view_after_many_changes_equals_one_built_afresh_in_any_order() {
         assert_eq!(afresh["counts"], json!(format!("{:?}", changed.counts())), "seed {seed}");
         assert_eq!(changed.problems().len(), changed.counts().problems, "seed {seed}");
     }
+}
+
+#[test]
+fn the_deepest_entity_that_is_let_in_can_be_read_back() {
+    let source = Source {
+        host: "github.com".to_owned(),
+        full_name: "acme/deep".to_owned(),
+        branch: "main".to_owned(),
+        path: PATH.to_owned(),
+    };
+    let made = |depth: usize| {
+        let (open, close) = ("[".repeat(depth), "]".repeat(depth));
+        let text = format!(
+            "apiVersion: backstage.io/v1alpha1\nkind: Component\nmetadata: {{name: deep}}\n\
+             spec: {{type: x, lifecycle: y, owner: z, x: {open}{close}}}\n"
+        );
+        let processed = process_file(&source, &text, &AllowedKinds::default(), &[]);
+        processed.entities.into_iter().find(|entity| !entity.generated)
+    };
+    let deepest = (0..200).rev().find_map(made).expect("some depth is let in");
+    let view = view([repository(1, 1, vec![file(PATH, 1, vec![deepest.clone()])])]);
+    assert!(shown(&view, "component:default/deep").is_object());
+    // A record holds files, claims and the entity around the body.
+    let record = json!([{"files": [{"entities": [{"entity": deepest}]}]}]).to_string();
+    let read_back: Result<Value, _> = serde_json::from_str(&record);
+    assert!(read_back.is_ok(), "{read_back:?}");
 }
