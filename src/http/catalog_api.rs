@@ -87,7 +87,8 @@ impl Window {
     }
 
     fn decode(text: &str) -> Option<Self> {
-        serde_json::from_slice(&STANDARD.decode(text).ok()?).ok()
+        let window: Self = serde_json::from_slice(&STANDARD.decode(text).ok()?).ok()?;
+        (window.limit != Some(0)).then_some(window)
     }
 }
 

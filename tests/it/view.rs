@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use cuelight::catalog::query::{Filter, Order, OrderField};
-use cuelight::catalog::{Code, Entity, Problem, RepoEntry, RepoId, View};
+use cuelight::catalog::{
+    AllowedKinds, Code, Entity, Problem, RepoEntry, RepoId, Source, View, process_file,
+};
 use serde_json::{Value, json};
 
 use crate::support::catalogs::{PATH, component, entity, file, related, repository, with_problems};
@@ -317,4 +319,52 @@ fn a_view_after_many_changes_equals_one_built_afresh_in_any_order() {
         assert_eq!(afresh["counts"], json!(format!("{:?}", changed.counts())), "seed {seed}");
         assert_eq!(changed.problems().len(), changed.counts().problems, "seed {seed}");
     }
+}
+
+fn source() -> Source {
+    Source {
+        host: "github.com".to_owned(),
+        full_name: "acme/repo-1".to_owned(),
+        branch: "main".to_owned(),
+        path: PATH.to_owned(),
+    }
+}
+
+#[test]
+fn a_catalog_file_becomes_entities_that_point_at_each_other() {
+    let text = "apiVersion: backstage.io/v1alpha1\nkind: Component\nmetadata: {name: Desk}\n\
+                spec: {type: service, lifecycle: production, owner: ink, providesApis: [orders]}\n\
+                ---\napiVersion: backstage.io/v1alpha1\nkind: API\nmetadata: {name: orders}\n\
+                spec: {type: openapi, lifecycle: production, owner: ink, definition: x}\n";
+    let processed = process_file(&source(), text, &AllowedKinds::default(), &[]);
+    let view = view([repository(1, 1, vec![file(PATH, 1, processed.entities)])]);
+    let (desk, orders) = ("component:default/desk", "api:default/orders");
+    let owner = ("ownedBy", "group:default/ink");
+    assert_eq!(relations(&view, desk), pairs(&[owner, ("providesApi", orders)]));
+    assert_eq!(relations(&view, orders), pairs(&[("apiProvidedBy", desk), owner]));
+    let kinds = Filter::parse(&["kind=location".to_owned()]).unwrap();
+    assert_eq!(view.select(kinds.as_ref(), &Order::Ref).distinct, 1, "the generated Location");
+    assert_eq!((view.counts().entities, view.counts().problems), (3, 0));
+    let one = view.repositories().next().expect("one repository");
+    assert_eq!(view.counts_of(one), (2, 0), "the Location is not its owner's");
+}
+
+#[test]
+fn the_deepest_entity_that_is_let_in_can_be_read_back() {
+    let made = |depth: usize| {
+        let (open, close) = ("[".repeat(depth), "]".repeat(depth));
+        let text = format!(
+            "apiVersion: backstage.io/v1alpha1\nkind: Component\nmetadata: {{name: deep}}\n\
+             spec: {{type: x, lifecycle: y, owner: z, x: {open}{close}}}\n"
+        );
+        let processed = process_file(&source(), &text, &AllowedKinds::default(), &[]);
+        processed.entities.into_iter().find(|entity| !entity.generated)
+    };
+    let deepest = (0..200).rev().find_map(made).expect("some depth is let in");
+    let view = view([repository(1, 1, vec![file(PATH, 1, vec![deepest.clone()])])]);
+    assert!(shown(&view, "component:default/deep").is_object());
+    // A record holds files, claims and the entity around the body.
+    let record = json!([{"files": [{"entities": [{"entity": deepest}]}]}]).to_string();
+    let read_back: Result<Value, _> = serde_json::from_str(&record);
+    assert!(read_back.is_ok(), "{read_back:?}");
 }
