@@ -35,7 +35,12 @@ fn push(n: u64, repo: u64) -> Push {
     let now = SystemClock.now();
     let name = FullName::parse(&format!("acme/repository-{repo}")).expect("a name");
     let mut hint = Hint::new(Reasons::PUSH, now);
-    hint.pushes.push(PushHint { before: id(n), after: id(n + 1), pushed_at: Some(now) });
+    hint.pushes.push(PushHint {
+        branch: None,
+        before: id(n),
+        after: id(n + 1),
+        pushed_at: Some(now),
+    });
     hint.node_id = Some(NodeId(format!("R_kgDO{repo:08}")));
     hint.name = Some(name.clone());
     let host = Host::github_com();

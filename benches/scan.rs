@@ -8,9 +8,9 @@ use std::time::Instant;
 use support::Fixture;
 
 fn main() {
-    let count = std::env::var("CUELIGHT_BENCH_REPOSITORIES").ok().map_or(5_000, |n| {
-        n.parse().expect("CUELIGHT_BENCH_REPOSITORIES is a number")
-    });
+    let count = std::env::var("CUELIGHT_BENCH_REPOSITORIES")
+        .ok()
+        .map_or(5_000, |n| n.parse().expect("CUELIGHT_BENCH_REPOSITORIES is a number"));
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(measure(count));
 }
@@ -31,7 +31,9 @@ async fn measure(count: usize) {
         wall.as_secs_f64(),
         cpu.as_secs_f64()
     ));
-    support::say(&format!("scan: resident {memory:.1} MB after it (goal ≤ 80), {peak:.1} MB at most"));
+    support::say(&format!(
+        "scan: resident {memory:.1} MB after it (goal ≤ 80), {peak:.1} MB at most"
+    ));
     world.reset_calls();
     let scans = fixture.metric("cuelight_scans_total{outcome=\"ok\"}").await;
     fixture.until_metric("cuelight_scans_total{outcome=\"ok\"}", |now| now > scans).await;

@@ -25,7 +25,7 @@ const ROUND_TRIP: Duration = Duration::from_millis(50);
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let once = std::env::args().any(|argument| argument == "--once");
-    cuelight::github::install_crypto();
+    cuelight::github::install_crypto_provider();
     let github = FakeGitHub::start().await;
     let world = github.state();
     fill(&world);
@@ -50,8 +50,8 @@ impl Demo {
     async fn tell(&self, world: &World) -> anyhow::Result<()> {
         say("cuelight demo: a stand-in GitHub that answers after 50 ms, and a real server.\n");
         let started = Instant::now();
-        let all = |view: &View| view.get("component:default/service-47").is_some();
-        self.until(&all, |view| view.get("component:default/service-0").is_some()).await?;
+        let all = |view: &View| view.entity("component:default/service-47").is_some();
+        self.until(&all, |view| view.entity("component:default/service-0").is_some()).await?;
         let calls = world.calls().len();
         say(&format!(
             "first scan: {REPOSITORIES} repositories in {} ms with {calls} calls to GitHub\n",
@@ -68,13 +68,13 @@ impl Demo {
         self.cue("a repository is created: checkout", created, is("checkout", "service")).await?;
         let broken = component("checkout", "service").replace("  owner: team-a\n", "");
         let pushed = world.put_file("acme/checkout", FILE, broken);
-        let problem = |view: &View| view.counts().1 == 1;
+        let problem = |view: &View| view.counts().problems == 1;
         self.cue("a push breaks its file: a problem", pushed, problem).await?;
         self.show_problem().await?;
         let pushed = world.put_file("acme/checkout", FILE, component("checkout", "library"));
         self.cue("a push mends it", pushed, is("checkout", "library")).await?;
         let deleted = world.delete_repository("acme/service-9");
-        let gone = |view: &View| view.get("component:default/service-9").is_none();
+        let gone = |view: &View| view.entity("component:default/service-9").is_none();
         self.cue("a repository is deleted: service-9", deleted, gone).await?;
         self.show_addresses();
         Ok(())
@@ -134,7 +134,9 @@ impl Demo {
         let internal = self.app.internal;
         say("");
         say(&format!("catalog   http://{internal}/api/catalog/entities?filter=kind=component"));
-        say(&format!("one       http://{internal}/api/catalog/entities/by-name/component/default/checkout"));
+        say(&format!(
+            "one       http://{internal}/api/catalog/entities/by-name/component/default/checkout"
+        ));
         say(&format!("problems  http://{internal}/api/cuelight/v1/problems"));
         say(&format!("came in   http://{internal}/api/cuelight/v1/deliveries"));
         say(&format!("health    http://{internal}/health"));
@@ -143,8 +145,8 @@ impl Demo {
 }
 
 fn type_of(view: &View, name: &str) -> Option<String> {
-    let entity = view.get(&format!("component:default/{name}"))?;
-    let entity: serde_json::Value = serde_json::from_slice(entity.json()).ok()?;
+    let entity = view.entity(&format!("component:default/{name}"))?;
+    let entity: serde_json::Value = view.json(entity);
     Some(entity["spec"]["type"].as_str()?.to_owned())
 }
 

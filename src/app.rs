@@ -18,20 +18,28 @@ use tokio_util::task::TaskTracker;
 use crate::accounts::Accounts;
 use crate::catalog::process_file;
 use crate::catalog::view::View;
-use crate::clock::{SharedClock, SystemClock};
-use crate::config::{Config, Storage};
+use crate::clock::{SharedClock, SystemClock, Timestamp};
+use crate::config::{Config, Frequency, Provider, Storage};
+use crate::engine::Queue;
 use crate::engine::queue::{Push, PushKey};
 use crate::engine::record::RepoRecord;
-use crate::engine::sqlite::SqliteEngine;
-use crate::engine::{Queue, Store};
-use crate::github::GitHub;
-use crate::health::{CheckState, Health};
+use crate::engine::sqlite::{Options, SqliteEngine};
+use crate::engine::store::Seq;
+use crate::github::{GitHub, HostSettings};
+use crate::health::Health;
+use crate::http::internal;
+use crate::http::listener::{self, Limits};
+use crate::http::public::{self, PublicState, ReceiveLimits};
+use crate::http::state::{Info, InternalState, ProviderInfo, Webhooks};
+use crate::ids::{Account, Host};
 use crate::membership::Membership;
-use crate::reconcile::{Processing, ProcessFile, Reconciler};
+use crate::reconcile::{ProcessFile, Processing, Reconciler};
 use crate::scan::{ScanBoard, Scanner};
 use crate::schedule::Scheduler;
 use crate::telemetry::Metrics;
 use crate::view_feed::ViewFeed;
+use crate::webhook::route::Routing;
+use crate::webhook::signature::Secrets;
 use crate::work::{Hint, Lane, Reasons, WorkKey};
 use crate::worker::Worker;
 
@@ -66,6 +74,8 @@ pub struct App {
     tasks: TaskTracker,
     stop: Stop,
     shutdown_timeout: Duration,
+    /// Who may swap what the receiver knows of branches; dependencies will.
+    _routing: watch::Sender<Arc<Routing>>,
 }
 
 /// The signals of a stop, in order.
@@ -121,7 +131,7 @@ impl App {
         let health = Arc::new(Health::new(parts.clock.clone()));
         let (view, watched) = watch::channel(Arc::new(View::empty()));
         let processing =
-            Processing { process: parts.process, allowed: Arc::new(allowed_kinds(&config.rules)) };
+            Processing { process: parts.process, allowed: Arc::new(config.rules.allowed_kinds()) };
         let feed = ViewFeed {
             store: engine.clone(),
             view,
@@ -129,10 +139,12 @@ impl App {
             metrics: metrics.clone(),
             health: health.clone(),
         };
-        let loaded = feed.load(&processing.fingerprint()).await.context("cannot load the catalog")?;
+        let loaded =
+            feed.load(&processing.fingerprint()).await.context("cannot load the catalog")?;
         reprocess(&*engine, loaded.outdated, &parts.clock).await?;
         let worker = worker(&config, &parts.clock, &engine, processing, &metrics, &health)?;
         let stop = Stop { accept: CancellationToken::new(), hurry: worker.hurry.clone() };
+        let (routing, routed) = watch::channel(Arc::new(routing(&config)?));
         let app = Self {
             public,
             internal,
@@ -142,8 +154,9 @@ impl App {
             tasks: TaskTracker::new(),
             stop,
             shutdown_timeout: config.server.shutdown_timeout,
+            _routing: routing,
         };
-        app.spawn_servers(&config, &parts.clock, listeners, registry, metrics)?;
+        app.spawn_servers(&config, listeners, routed, Arc::new(registry));
         app.spawn_work(&config, feed, loaded.seq);
         app.tasks.close();
         Ok(app)
@@ -183,6 +196,49 @@ impl App {
         }
     }
 
+    fn spawn_servers(
+        &self,
+        config: &Config,
+        listeners: Listeners,
+        routing: watch::Receiver<Arc<Routing>>,
+        registry: Arc<Registry>,
+    ) {
+        let public = public::router(PublicState {
+            queue: self.engine.clone(),
+            secrets: Secrets::new(&config.webhooks.secrets),
+            routing,
+            clock: self.worker.clock.clone(),
+            metrics: self.worker.metrics.clone(),
+            limits: ReceiveLimits {
+                body_bytes_max: config.webhooks.body_bytes_max,
+                in_flight_bytes_max: config.webhooks.in_flight_bytes_max,
+                ..ReceiveLimits::default()
+            },
+        });
+        let internal = internal::router(InternalState {
+            view: self.view.clone(),
+            queue: self.engine.clone(),
+            inspect: self.engine.clone(),
+            store: self.engine.clone(),
+            health: self.worker.health.clone(),
+            registry,
+            metrics: self.worker.metrics.clone(),
+            auth: config.server.internal_auth.clone(),
+            clock: self.worker.clock.clone(),
+            info: info(config, self.worker.clock.now()),
+        });
+        let limits = |connections_max| Limits {
+            connections_max,
+            shutdown_timeout: self.shutdown_timeout / 2,
+            ..Limits::default()
+        };
+        let of_public = limits(config.webhooks.connections_max);
+        let of_internal = limits(Limits::default().connections_max);
+        let stop = &self.stop.accept;
+        self.tasks.spawn(listener::serve(listeners.public, public, of_public, stop.clone()));
+        self.tasks.spawn(listener::serve(listeners.internal, internal, of_internal, stop.clone()));
+    }
+
     fn spawn_work(&self, config: &Config, feed: ViewFeed, seq: Seq) {
         let fingerprint = self.worker.reconciler.processing.fingerprint();
         let stop = &self.stop.accept;
@@ -217,6 +273,57 @@ impl Listeners {
 
     fn addresses(&self) -> anyhow::Result<(SocketAddr, SocketAddr)> {
         Ok((self.public.local_addr()?, self.internal.local_addr()?))
+    }
+}
+
+fn open(storage: &Storage, clock: &SharedClock) -> anyhow::Result<Arc<SqliteEngine>> {
+    let Storage::Sqlite(path) = storage;
+    Ok(SqliteEngine::open(path, clock.clone(), Options::default())?)
+}
+
+fn github(config: &Config, clock: &SharedClock, metrics: &Metrics) -> anyhow::Result<GitHub> {
+    let mut hosts = Vec::new();
+    for integration in &config.integrations {
+        hosts.push(HostSettings {
+            host: Host::parse(&integration.host)?,
+            api_base_url: integration.api_base_url.clone(),
+            token: integration.token.clone(),
+        });
+    }
+    Ok(GitHub::new(hosts, clock.clone(), metrics.clone())?)
+}
+
+fn routing(config: &Config) -> anyhow::Result<Routing> {
+    let mut hosts = Vec::new();
+    for integration in &config.integrations {
+        hosts.push(Host::parse(&integration.host)?);
+    }
+    let branches = config.providers.iter().filter_map(|p| p.filters.branch.clone()).collect();
+    Ok(Routing { hosts, branches, ..Routing::default() })
+}
+
+fn info(config: &Config, started_at: Timestamp) -> Info {
+    let Storage::Sqlite(path) = &config.storage;
+    let schedule = |frequency: &Frequency| match frequency {
+        Frequency::Every(span) => format!("every {} s", span.as_secs()),
+        Frequency::Cron(text) => format!("cron {text}"),
+        Frequency::Manual => "manual".to_owned(),
+    };
+    let provider = |provider: &Provider| ProviderInfo {
+        id: provider.id.clone(),
+        host: provider.host.clone(),
+        organization: provider.organization.clone(),
+        catalog_paths: provider.catalog_paths.clone(),
+        schedule: schedule(&provider.schedule.frequency),
+    };
+    let is_off = config.webhooks.secrets.is_empty();
+    Info {
+        version: env!("CARGO_PKG_VERSION"),
+        started_at,
+        webhooks: if is_off { Webhooks::Off } else { Webhooks::On },
+        storage_url: format!("sqlite:{}", path.display()),
+        workers: config.workers,
+        providers: config.providers.iter().map(provider).collect(),
     }
 }
 

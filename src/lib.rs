@@ -2,6 +2,7 @@
 //!
 //! A webhook is a hint, a worker reads the truth: see `docs/architecture.md`.
 
+pub mod accounts;
 pub mod app;
 pub mod catalog;
 pub mod cli;
@@ -12,7 +13,13 @@ pub mod github;
 pub mod health;
 pub mod http;
 pub mod ids;
+pub mod membership;
+pub mod reconcile;
 pub mod repository;
+pub mod scan;
+pub mod schedule;
 pub mod telemetry;
+pub mod view_feed;
 pub mod webhook;
 pub mod work;
+pub mod worker;

@@ -174,10 +174,8 @@ impl Reconciler {
         let texts = self.store.texts(record.key.clone()).await?;
         let file = |wanted: &Wanted| {
             let branch = wanted.query.branch.as_deref().unwrap_or_default();
-            let held = record
-                .files
-                .iter()
-                .find(|f| f.branch == branch && f.path == wanted.query.path)?;
+            let held =
+                record.files.iter().find(|f| f.branch == branch && f.path == wanted.query.path)?;
             let content =
                 texts.get(&held.oid).map_or(Content::NotRead, |t| Content::Text(t.as_str().into()));
             Some(FileSeen { oid: held.oid.clone(), content })
@@ -283,8 +281,7 @@ impl Planner {
         let mut texts = BTreeMap::new();
         let mut files = Vec::new();
         for (asked, seen) in self.files.iter().zip(&repository.files) {
-            let (Some(seen), Some(wanted)) =
-                (seen, wanted.iter().find(|w| w.query == asked.query))
+            let (Some(seen), Some(wanted)) = (seen, wanted.iter().find(|w| w.query == asked.query))
             else {
                 continue;
             };
@@ -414,9 +411,13 @@ fn behind_pushes(repository: &Repository, pushes: &[PushHint]) -> bool {
     let read = repository.pushed_at.map(whole_seconds);
     let (of_default, others): (Vec<_>, Vec<_>) = pushes.iter().partition(|p| p.branch.is_none());
     let older_than_others = others.iter().any(|p| read.is_some() && read < told(p));
-    let Some(newest) = of_default.iter().filter_map(|p| told(p)).max().map(Some).or_else(|| {
-        (!of_default.is_empty()).then_some(None)
-    }) else {
+    let Some(newest) = of_default
+        .iter()
+        .filter_map(|p| told(p))
+        .max()
+        .map(Some)
+        .or_else(|| (!of_default.is_empty()).then_some(None))
+    else {
         return older_than_others;
     };
     let at = |oid: &Oid| repository.head.as_ref() == Some(oid);

@@ -101,10 +101,7 @@ impl ScanBoard {
     }
 
     fn post(&self, account: &Account, result: ScanResult) {
-        self.last
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(account.clone(), result);
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).insert(account.clone(), result);
         self.ended.notify_waiters();
     }
 }
@@ -183,8 +180,7 @@ impl Scanner {
             return Ok(Err(GitHubError::Transient(error)));
         }
         let vanished = stored.values().filter(|s| !findings.listed.contains(&s.key));
-        let vanished: Vec<_> =
-            vanished.map(|s| (s.key.clone(), s.full_name.to_string())).collect();
+        let vanished: Vec<_> = vanished.map(|s| (s.key.clone(), s.full_name.to_string())).collect();
         findings.leaving.extend(vanished);
         Ok(Ok(total))
     }
@@ -289,11 +285,7 @@ impl Scanner {
         Ok(Vec::new())
     }
 
-    async fn push(
-        &self,
-        keys: Vec<PushKey>,
-        findings: &mut Findings,
-    ) -> Result<(), EngineError> {
+    async fn push(&self, keys: Vec<PushKey>, findings: &mut Findings) -> Result<(), EngineError> {
         findings.pushed += keys.len() as u64;
         if !keys.is_empty() {
             self.queue.push(Push { delivery: None, keys }).await?;

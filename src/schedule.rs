@@ -109,11 +109,8 @@ impl Scheduler {
     }
 }
 
+/// The wait for the next run; unbounded when only a person starts one.
 fn pause(frequency: &Frequency, now: Timestamp) -> Duration {
-    match frequency {
-        Frequency::Every(span) => *span,
-        Frequency::Cron(_) | Frequency::Manual => frequency
-            .next_after(now.0)
-            .map_or(Duration::MAX, |next| Timestamp(next).since(now)),
-    }
+    let next = frequency.next_after_millis(now.0);
+    next.map_or(Duration::MAX, |next| Timestamp(next).since(now))
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::catalog::view::View;
+use crate::catalog::view::Counts;
+use crate::catalog::{RepoId, View};
 use crate::clock::SharedClock;
 use crate::engine::record::RepoRecord;
 use crate::engine::store::{ChangeEntry, Seq};
@@ -73,7 +74,7 @@ impl ViewFeed {
                 }
             }
         }
-        self.publish(view.at(seq));
+        self.publish(view.complete_to(seq));
         Ok(Loaded { seq, outdated })
     }
 
@@ -113,7 +114,7 @@ impl ViewFeed {
         let seq = last.seq;
         let view = (**self.view.borrow()).clone();
         let view = changes.iter().fold(view, |view, change| apply(&view, change));
-        self.publish(view.at(seq));
+        self.publish(view.complete_to(seq));
         let now = self.clock.now();
         for cued_at in changes.iter().filter_map(|c| c.record.as_ref()?.cued_at) {
             Metrics::observe(&self.metrics.visible_lag, now.since(cued_at));
@@ -122,7 +123,7 @@ impl ViewFeed {
     }
 
     fn publish(&self, view: View) {
-        let (entities, problems) = view.counts();
+        let Counts { entities, problems, .. } = view.counts();
         self.metrics.entities.set(i64::try_from(entities).unwrap_or(i64::MAX));
         self.metrics.problems.set(i64::try_from(problems).unwrap_or(i64::MAX));
         self.health.set("view", CheckState::Ok, format!("{entities} entities"));
@@ -133,6 +134,6 @@ impl ViewFeed {
 fn apply(view: &View, change: &ChangeEntry) -> View {
     match &change.record {
         Some(record) => view.with_repository(record.to_entry()),
-        None => view.without_repository(change.key.host.as_str(), change.key.id.0),
+        None => view.without_repository(&RepoId::new(change.key.host.as_str(), change.key.id.0)),
     }
 }

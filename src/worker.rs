@@ -260,11 +260,7 @@ impl Worker {
         self.settle(lease, settlement).await
     }
 
-    async fn after_panic(
-        &self,
-        leases: &[Lease],
-        what: &str,
-    ) -> Result<Vec<Outcome>, EngineError> {
+    async fn after_panic(&self, leases: &[Lease], what: &str) -> Result<Vec<Outcome>, EngineError> {
         join_all(leases.iter().map(|lease| self.panicked(lease, what))).await.into_iter().collect()
     }
 

@@ -101,7 +101,9 @@ impl Fixture {
                 ticks.tick().await;
             }
         };
-        timeout(PATIENCE, asked).await.unwrap_or_else(|_| panic!("{path} is not as wanted in time"));
+        timeout(PATIENCE, asked)
+            .await
+            .unwrap_or_else(|_| panic!("{path} is not as wanted in time"));
     }
 
     /// A sample of `/metrics`.

@@ -34,6 +34,14 @@ pub struct Loaded {
     pub warnings: Vec<String>,
 }
 
+impl Config {
+    /// What holds when nothing is configured.
+    pub fn defaults() -> Self {
+        let loaded = Self::load(&LoadArgs::default(), |_| None);
+        loaded.expect("the compiled-in defaults have no mistake, a test loads them").config
+    }
+}
+
 /// Variables that set a key, and win over every file. An empty variable is as good as none.
 const VARIABLES: &[(&str, &[&str])] = &[
     ("CUELIGHT_PUBLIC_LISTEN", &["server", "public", "listen"]),

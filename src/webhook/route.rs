@@ -79,7 +79,11 @@ fn route_push(push: Push<'_>, routing: &Routing, received_at: Timestamp) -> Rout
         return Routed { keys: vec![], ignored: Some(reason), action: None, repository };
     }
     let mut hint = Hint::new(Reasons::PUSH, received_at);
-    hint.pushes.push(PushHint { before, after, pushed_at: repository.pushed_at });
+    let default = repository.default_branch.as_ref().map(Text::as_str);
+    let branch = git_ref.strip_prefix("refs/heads/");
+    let other = branch.filter(|branch| default.is_some_and(|default| default != *branch));
+    let branch = other.map(str::to_owned);
+    hint.pushes.push(PushHint { branch, before, after, pushed_at: repository.pushed_at });
     route_about(About { repository, sender }, None, routing, hint)
 }
 

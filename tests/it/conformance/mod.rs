@@ -261,7 +261,7 @@ pub fn oid(n: u64) -> Oid {
 }
 
 pub fn push_hint(before: u64, after: u64) -> PushHint {
-    PushHint { before: oid(before), after: oid(after), pushed_at: None }
+    PushHint { branch: None, before: oid(before), after: oid(after), pushed_at: None }
 }
 
 pub fn retry(after_secs: u64) -> Settlement {
@@ -316,6 +316,7 @@ pub fn record(id: u64, names: &[&str]) -> RepoRecord {
         files: vec![file],
         reconciled_at: Timestamp::EPOCH,
         reconciled_for: Reasons::PUSH,
+        cued_at: None,
         fingerprint: "test".into(),
         seq: 0,
     }

@@ -78,8 +78,7 @@ async fn a_removed_file_removes_its_entities() {
 async fn a_file_removed_and_added_again_in_one_push_stays() {
     let stage = Stage::open().await;
     let pay = stage.repository("pay", &component("pay", "service")).await;
-    let push =
-        Push::to("main").delete(FILE).commit().put(FILE, component("pay", "website"));
+    let push = Push::to("main").delete(FILE).commit().put(FILE, component("pay", "website"));
     stage.cue(&stage.world().push(&pay, push)).await;
     stage.work().await;
     assert_eq!(stage.type_of("pay").await.as_deref(), Some("website"));

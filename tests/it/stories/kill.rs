@@ -45,9 +45,9 @@ async fn eventually(url: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_right_after_the_202_loses_nothing() {
-    let rounds = std::env::var("CUELIGHT_KILL_ROUNDS").ok().map_or(ROUNDS, |n| {
-        n.parse().expect("CUELIGHT_KILL_ROUNDS is a number")
-    });
+    let rounds = std::env::var("CUELIGHT_KILL_ROUNDS")
+        .ok()
+        .map_or(ROUNDS, |n| n.parse().expect("CUELIGHT_KILL_ROUNDS is a number"));
     let github = FakeGitHub::start().await;
     let world = github.state();
     world.create_organization("acme");

@@ -137,10 +137,8 @@ async fn changed_rules_process_the_stored_text_again_without_github() {
     stage.repository("ops", user).await;
     assert!(stage.entity("group", "ops").await.is_none(), "groups need a rule");
     let allow = |config: &mut cuelight::config::Config| {
-        let kind = |kind: &str| cuelight::config::AllowedKind {
-            kind: kind.to_owned(),
-            spec_type: None,
-        };
+        let kind =
+            |kind: &str| cuelight::config::AllowedKind { kind: kind.to_owned(), spec_type: None };
         let rule = cuelight::config::Rule { allow: vec![kind("Location"), kind("Group")] };
         config.rules.rules = Some(vec![rule]);
     };

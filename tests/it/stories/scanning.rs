@@ -135,7 +135,7 @@ async fn a_scan_that_fails_half_way_removes_nothing_and_is_tried_again() {
     create(&stage, 120);
     stage.scan().await;
     stage.world().delete_repository("acme/svc-119");
-    let owner = Calls::Of(fake_github::CallKind::Listing);
+    let owner = Calls::Of(fake_github::CallKind::List);
     stage.world().fail_next(1, owner, Fault::Status(502));
     stage.scan().await;
     assert_eq!(total(&stage).await, 120);
@@ -154,15 +154,14 @@ async fn a_scan_runs_at_the_start_and_again_after_its_frequency() {
     let stage = Stage::with(every, process_file).await;
     create(&stage, 1);
     let mut view = stage.app.view.clone();
-    stage.clock.wait_for_sleepers(1).await;
+    stage.clock.wait_for_sleep(Duration::from_secs(5)).await;
     stage.clock.advance(Duration::from_secs(5));
-    let first = view.wait_for(|view| view.get("component:default/svc-0").is_some());
+    let first = view.wait_for(|view| view.entity("component:default/svc-0").is_some());
     tokio::time::timeout(PATIENCE, first).await.expect("in time").expect("the view is fed");
     let new = NewRepository::named("late").file(FILE, component("late", "service"));
     stage.world().create_repository("acme", new);
-    stage.app.wait_for_scan(&stage.config.providers[0]).await;
-    stage.clock.wait_for_sleepers(1).await;
+    stage.clock.wait_for_sleep(Duration::from_secs(1200)).await;
     stage.clock.advance(Duration::from_secs(1200));
-    let second = view.wait_for(|view| view.get("component:default/late").is_some());
+    let second = view.wait_for(|view| view.entity("component:default/late").is_some());
     tokio::time::timeout(PATIENCE, second).await.expect("in time").expect("the view is fed");
 }

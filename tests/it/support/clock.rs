@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cuelight::clock::{Clock, Timestamp};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// Stands still until [`ManualClock::advance`]; who sleeps is woken when its time has come.
 #[derive(Debug)]
@@ -17,13 +17,18 @@ struct Inner {
     now: Timestamp,
     sleepers: BTreeMap<(Timestamp, u64), oneshot::Sender<()>>,
     slept: u64,
+    begun: Arc<Notify>,
 }
 
 impl ManualClock {
     /// Starts at a fixed time in 2026.
     pub fn new() -> Arc<Self> {
-        let inner =
-            Inner { now: Timestamp(1_790_000_000_000), sleepers: BTreeMap::new(), slept: 0 };
+        let inner = Inner {
+            now: Timestamp(1_790_000_000_000),
+            sleepers: BTreeMap::new(),
+            slept: 0,
+            begun: Arc::default(),
+        };
         Arc::new(Self(Mutex::new(inner)))
     }
 
@@ -36,6 +41,27 @@ impl ManualClock {
         for (_, sleeper) in std::mem::replace(&mut inner.sleepers, later) {
             let _ = sleeper.send(());
         }
+    }
+
+    /// Returns once somebody has begun to sleep for `span` from now, and still does.
+    pub async fn wait_for_sleep(&self, span: Duration) {
+        let begun = self.0.lock().unwrap().begun.clone();
+        loop {
+            let next = begun.notified();
+            tokio::pin!(next);
+            next.as_mut().enable();
+            if self.is_slept_for(span) {
+                return;
+            }
+            next.await;
+        }
+    }
+
+    fn is_slept_for(&self, span: Duration) -> bool {
+        let inner = self.0.lock().unwrap();
+        let due = inner.now + span;
+        let mut sleepers = inner.sleepers.range((due, 0)..=(due, u64::MAX));
+        sleepers.any(|(_, sleeper)| !sleeper.is_closed())
     }
 
     /// How many sleeps have begun so far: what a test waits for before it moves the time.
@@ -60,6 +86,7 @@ impl Clock for ManualClock {
             let (sender, woken) = oneshot::channel();
             let at = (inner.now + span, inner.slept);
             inner.sleepers.insert(at, sender);
+            inner.begun.notify_waiters();
             woken
         };
         let _ = woken.await;

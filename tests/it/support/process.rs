@@ -52,7 +52,8 @@ impl Served {
             }
             lines
         });
-        let mut served = Self { child, log: Some(log), public: String::new(), internal: String::new() };
+        let mut served =
+            Self { child, log: Some(log), public: String::new(), internal: String::new() };
         while served.public.is_empty() || served.internal.is_empty() {
             match addresses.recv_timeout(START_MAX) {
                 Ok(("webhooks: ", url)) => served.public = authority(&url),

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use cuelight::app::{App, Parts};
 use cuelight::catalog::process_file;
-use cuelight::clock::Timestamp;
 use cuelight::config::{
     Config, Filters, Frequency, Integration, Provider, Rules, Schedule, Storage,
 };
@@ -62,7 +61,7 @@ impl Stage {
         let dir = TempDir::new().expect("a temporary directory");
         let mut config = settings(&github.url(), dir.path().join("cuelight.db"));
         change(&mut config);
-        let clock = Arc::new(ManualClock::new(Timestamp(1_800_000_000_000)));
+        let clock = ManualClock::new();
         let app = start(&config, &clock, process).await;
         Self { github, app, clock, config, hooks: Webhooks::new(), process, _dir: dir }
     }
