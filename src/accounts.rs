@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::github::{GitHub, GitHubError, Owner};
-use crate::ids::{Account, Host, InvalidId};
+use crate::ids::{Account, FullName, Host, InvalidId};
 use crate::membership::Membership;
 
 /// The accounts of the configuration, as far as they are known.
@@ -51,11 +51,14 @@ impl Accounts {
         self.known(account).ok_or_else(|| GitHubError::NoSuchOwner(account.to_string()))
     }
 
-    /// The account for people: `github.com/acme`, or its number while the login is not known.
-    pub fn label(&self, account: &Account) -> String {
-        self.known(account).map_or_else(
+    /// The account for people, `github.com/acme`: by the login last learnt, else by the owner of
+    /// `hint`, a repository of it, else by its number.
+    pub fn label(&self, account: &Account, hint: Option<&FullName>) -> String {
+        let known = self.known(account).map(|owner| owner.login);
+        let login = known.or_else(|| hint.map(|name| name.owner().to_owned()));
+        login.map_or_else(
             || account.to_string(),
-            |owner| format!("{}/{}", account.host, owner.login.to_ascii_lowercase()),
+            |login| format!("{}/{}", account.host, login.to_ascii_lowercase()),
         )
     }
 

@@ -294,7 +294,7 @@ impl Scanner {
     }
 
     fn tell(&self, account: &Account, result: &ScanResult) {
-        let check = format!("scan:{}", self.accounts.label(account));
+        let check = format!("scan:{}", self.accounts.label(account, None));
         let seconds = result.ended_at.since(result.started_at).as_secs_f64();
         let (state, detail) = match &result.error {
             Some(error) => (CheckState::Degraded, format!("the last scan failed: {error}")),

@@ -292,7 +292,8 @@ impl Worker {
         leases: &[Lease],
         errors: impl Iterator<Item = &'a GitHubError>,
     ) -> Result<(), EngineError> {
-        let check = format!("github:{}", self.scanner.accounts.label(account));
+        let name = leases.iter().find_map(|lease| lease.hint.name.as_ref());
+        let check = format!("github:{}", self.scanner.accounts.label(account, name));
         let mut failed = 0;
         let mut last = None;
         for error in errors {

@@ -68,8 +68,9 @@ async fn a_revoked_token_removes_nothing_and_health_says_so() {
     stage.world().revoke_token(TOKEN);
     stage.cue(&stage.world().delete_file(&pay, FILE)).await;
     stage.work().await;
-    stage.scan().await;
     assert!(stage.has("pay").await);
+    let refused = stage.app.push_scan(&stage.config.providers[0]).await.expect_err("no token");
+    assert!(!refused.contains(TOKEN), "{refused}");
     assert_eq!(stage.check("github:github.com/acme").await["state"], "degraded");
     stage.world().add_token(TOKEN, &["acme"]);
     stage.clock.advance(Duration::from_secs(61));
