@@ -32,19 +32,20 @@ fn sections(text: &str) -> Vec<Section> {
 
 /// Writes the blocks to files of their own, checks them, and gives what was printed.
 fn checked(blocks: &[String]) -> (usize, String) {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().expect("a directory for the examples");
     let mut paths: Vec<PathBuf> = Vec::new();
     for (index, block) in blocks.iter().enumerate() {
         let path = directory.path().join(format!("{index}.yaml"));
-        fs::write(&path, block).unwrap();
+        fs::write(&path, block).expect("the directory is writable");
         paths.push(path);
     }
     if paths.is_empty() {
         paths.push(directory.path().join("missing.yaml"));
     }
     let mut out = Vec::new();
-    let count = validate::run(&paths, &AllowedKinds::default(), &mut out).unwrap();
-    (count, String::from_utf8(out).unwrap())
+    let count =
+        validate::run(&paths, &AllowedKinds::default(), &mut out).expect("a Vec takes everything");
+    (count, String::from_utf8(out).expect("problems are text"))
 }
 
 #[test]

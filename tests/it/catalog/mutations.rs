@@ -81,7 +81,7 @@ fn check_promises(text: &str, previous: &[Entity], allowed: &AllowedKinds) -> Ve
     let refs: HashSet<&str> = processed.entities.iter().map(|e| e.entity_ref.as_str()).collect();
     assert_eq!(refs.len(), processed.entities.len(), "each ref once in\n{text}");
     assert!(processed.entities[0].generated);
-    let lines = u32::try_from(text.split('\n').count()).unwrap();
+    let lines = u32::try_from(text.split('\n').count()).expect("a short text");
     for problem in &processed.problems {
         assert!((1..=lines).contains(&problem.line), "{problem:?} in\n{text}");
         assert!(problem.column >= 1);
