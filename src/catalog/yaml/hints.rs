@@ -2,7 +2,10 @@
 
 /// Complaints by how they begin, and what to do about them.
 const HINTS: [(&str, &str); 10] = [
-    ("mapping values are not allowed", "a value that contains `: ` needs quotes"),
+    (
+        "mapping values are not allowed",
+        "a value that contains `: ` needs quotes; else check the indentation",
+    ),
     ("block sequence entries are not allowed", "a list starts on a line of its own"),
     ("tabs disallowed within this context", "indent with spaces"),
     ("while scanning a plain scalar, found a tab", "indent with spaces"),
