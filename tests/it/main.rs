@@ -4,6 +4,7 @@
 
 mod api;
 mod architecture;
+mod catalog;
 mod cli;
 mod config;
 mod conformance;
