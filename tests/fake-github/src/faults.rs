@@ -49,6 +49,11 @@ pub enum Fault {
         /// GraphQL's `type`.
         kind: String,
     },
+    /// All data is `null`, with an error of this kind.
+    NoData {
+        /// GraphQL's `type`.
+        kind: String,
+    },
     /// The body ends half way.
     CutBody,
     /// A body of this many bytes of blanks before its end.
