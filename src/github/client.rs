@@ -108,11 +108,11 @@ async fn asked<T>(
     let answer = at.graphql(body).await;
     at.counted(answer.and_then(|answer| {
         let envelope = parsed(at, &answer.body)?;
-        let not_found = envelope.errors.iter().all(|error| error.kind == "NOT_FOUND");
-        let data = envelope.data.filter(|_| not_found);
-        let all_there = envelope.errors.is_empty();
-        match data {
-            Some(data) if all_there || data.repository_owner.is_none() => take(data),
+        // GitHub may also say by an error that there is no such owner.
+        let no_owner = envelope.errors.iter().all(|error| error.kind == "NOT_FOUND")
+            && envelope.data.as_ref().is_some_and(|data| data.repository_owner.is_none());
+        match envelope.data {
+            Some(data) if envelope.errors.is_empty() || no_owner => take(data),
             _ => Err(untrue(&at.host, &envelope.errors, &answer.headers, at.clock.now())),
         }
     }))

@@ -240,7 +240,9 @@ async fn a_repository_that_only_rest_shows_is_an_error_and_not_gone() {
     let kind = "NOT_FOUND".to_owned();
     let fault = Fault::NodeError { repository: "acme/r1".to_owned(), field: None, kind };
     stage.world.fail_always(Calls::Graphql, fault);
-    assert_eq!(words(&stage.read(&reads).await), ["found", "transient"]);
+    let seen = stage.read(&reads).await;
+    assert_eq!(words(&seen), ["found", "transient"]);
+    assert!(format!("{:?}", seen[1]).contains("by REST, but not by GraphQL"), "{seen:?}");
     assert_eq!(stage.world.graphql_calls(), 2);
 }
 
@@ -280,6 +282,11 @@ async fn owners_are_found_by_login_in_any_case() {
     assert_eq!((owner.login.as_str(), &owner.account), ("Acme", &stage.owner.account));
     let nobody = stage.github.owner(&Host::github_com(), "nobody").await;
     assert_eq!(nobody.unwrap_err(), GitHubError::NoSuchOwner("nobody".to_owned()));
+    for (kind, expected) in [("NOT_FOUND", "no such owner"), ("INTERNAL", "transient")] {
+        stage.world.fail_next(1, Calls::Graphql, Fault::NoData { kind: kind.to_owned() });
+        let error = stage.github.owner(&Host::github_com(), "acme").await.unwrap_err();
+        assert_eq!(word(&Err(error)), expected);
+    }
     let elsewhere = Host::parse("ghe.acme.com").expect("a host");
     let error = stage.github.owner(&elsewhere, "acme").await.unwrap_err();
     assert!(matches!(&error, GitHubError::Unauthorized(text) if text.contains("ghe.acme.com")));
@@ -291,6 +298,7 @@ async fn a_list_is_in_order_of_creation_with_oids_and_without_others_repositorie
     let reads = stage.repositories(5);
     stage.world.create_repository("other", NewRepository::named("theirs"));
     stage.world.add_collaborator("other/theirs", "acme");
+    stage.world.add_token(CANARY, &["acme", "other"]);
     stage.world.put_file("acme/r0", FILE, "pushed last\n");
     let (mut seen, mut after, mut pages) = (Vec::new(), None::<String>, 0);
     loop {

@@ -1,7 +1,10 @@
 //! Failure on command: a queue of faults that calls run into.
 //!
-//! Faults are tried in the order they were added; the first that matches a call and is not used
-//! up applies, and no other. [`Fault::Latency`], [`Fault::Stale`] and the like let the call go on.
+//! Of the faults that match a call the first one with a number of times applies, else the first
+//! of those for ever, and no other. [`Fault::Latency`], [`Fault::Stale`] and the like let the
+//! call go on. A latency of every call is apart from all this: [`World::set_latency`].
+//!
+//! [`World::set_latency`]: crate::World::set_latency
 
 use std::time::Duration;
 
@@ -46,6 +49,11 @@ pub enum Fault {
         repository: String,
         /// The response key under the node, or the node itself.
         field: Option<String>,
+        /// GraphQL's `type`.
+        kind: String,
+    },
+    /// All data is `null`, with an error of this kind.
+    NoData {
         /// GraphQL's `type`.
         kind: String,
     },
@@ -106,7 +114,11 @@ pub(crate) struct Faults(Vec<Planned>);
 impl Faults {
     /// The fault this call runs into.
     pub(crate) fn take(&mut self, kind: CallKind) -> Option<Fault> {
-        let at = self.0.iter().position(|planned| planned.calls.matches(kind))?;
+        let matching = |planned: &&Planned| planned.calls.matches(kind);
+        let place = |wanted: fn(&Planned) -> bool| {
+            self.0.iter().position(|planned| matching(&planned) && wanted(planned))
+        };
+        let at = place(|planned| planned.left.is_some()).or_else(|| place(|_| true))?;
         let planned = &mut self.0[at];
         let fault = planned.fault.clone();
         if let Some(left) = &mut planned.left {
@@ -132,7 +144,12 @@ impl crate::World {
         self.lock().faults.0.push(Planned { fault, calls, left: None });
     }
 
-    /// Forgets all faults.
+    /// Every answer comes this much later than the state it shows.
+    pub fn set_latency(&self, latency: Duration) {
+        self.lock().latency = latency;
+    }
+
+    /// Forgets all faults; the latency stays.
     pub fn heal(&self) {
         self.lock().faults.0.clear();
     }

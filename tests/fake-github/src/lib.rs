@@ -28,7 +28,7 @@ use std::net::SocketAddr;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 pub use calls::{Call, CallKind};
@@ -110,14 +110,15 @@ async fn accept(listener: TcpListener, world: World) {
             accepted = listener.accept() => {
                 let Ok((socket, _)) = accepted else { continue };
                 let _ = socket.set_nodelay(true);
-                let world = world.clone();
-                connections.spawn(async move {
-                    let service = service_fn(move |request| server::handle(world.clone(), request));
-                    let served = http1::Builder::new().serve_connection(TokioIo::new(socket), service);
-                    let _ = served.await;
-                });
+                connections.spawn(connection(socket, world.clone()));
             }
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
         }
     }
+}
+
+async fn connection(socket: TcpStream, world: World) {
+    let service = service_fn(move |request| server::handle(world.clone(), request));
+    // An error is a client that went away, or a fault that was ordered.
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
 }

@@ -36,6 +36,13 @@ pub(crate) fn spoil(state: &State, fault: &Fault, body: &mut Value) {
                 "message": "Resource limits for this query exceeded.",
             }]);
         }
+        Fault::NoData { kind } => {
+            for value in body["data"].as_object_mut().into_iter().flat_map(|data| data.values_mut())
+            {
+                *value = Value::Null;
+            }
+            body["errors"] = json!([{"type": kind, "message": "Something went wrong."}]);
+        }
         Fault::NodeError { repository, field, kind } => {
             let id = state.names.get(&repository.to_lowercase()).copied();
             let nodes = body.pointer_mut("/data/nodes").and_then(Value::as_array_mut);

@@ -63,6 +63,10 @@ pub(crate) async fn handle(
 ) -> Result<Response<ReplyBody>, io::Error> {
     let asked = read(request).await?;
     let (reply, fault) = answer(&world, &asked);
+    let latency = world.lock().latency;
+    if !latency.is_zero() {
+        wait(latency).await;
+    }
     match fault {
         Some(Fault::Latency(span)) => wait(span).await,
         Some(Fault::Hang) => std::future::pending().await,

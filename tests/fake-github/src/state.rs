@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::calls::Journal;
 use crate::content::{Blob, Commit, Content, Heads};
@@ -105,6 +106,13 @@ pub(crate) struct Token {
     pub(crate) limit: Option<u64>,
 }
 
+impl Token {
+    pub(crate) fn sees(&self, repository: &Repository) -> bool {
+        self.owners.contains(&repository.owner)
+            && (self.hidden.is_empty() || !self.hidden.contains(&repository.id))
+    }
+}
+
 /// Everything, behind the mutex.
 #[derive(Debug, Default)]
 pub(crate) struct State {
@@ -121,6 +129,7 @@ pub(crate) struct State {
     pub(crate) node_ids: HashMap<String, u64>,
     pub(crate) tokens: HashMap<String, Token>,
     pub(crate) faults: Faults,
+    pub(crate) latency: Duration,
     pub(crate) journal: Journal,
     pub(crate) next_id: u64,
 }
@@ -266,8 +275,6 @@ impl State {
 
     /// Whether a token may see a repository.
     pub(crate) fn sees(&self, token: &str, repository: &Repository) -> bool {
-        self.tokens.get(token).is_some_and(|token| {
-            token.owners.contains(&repository.owner) && !token.hidden.contains(&repository.id)
-        })
+        self.tokens.get(token).is_some_and(|token| token.sees(repository))
     }
 }

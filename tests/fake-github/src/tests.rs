@@ -159,3 +159,18 @@ async fn a_redelivery_is_the_same_to_the_byte() {
     assert_eq!((one.headers, &one.body), (two.headers, &two.body));
     assert!(one.body.starts_with(b"payload=%7B%22"));
 }
+
+#[test]
+fn a_fault_for_some_calls_comes_before_one_for_all() {
+    use crate::{CallKind, Calls, Fault};
+    let world = world();
+    world.fail_always(Calls::All, Fault::Hang);
+    world.fail_next(2, Calls::Rest, Fault::Reset);
+    let take = |kind| format!("{:?}", world.lock().faults.take(kind));
+    assert_eq!(take(CallKind::Nodes), "Some(Hang)");
+    assert_eq!(take(CallKind::File), "Some(Reset)");
+    assert_eq!(take(CallKind::Repository), "Some(Reset)");
+    assert_eq!(take(CallKind::Repository), "Some(Hang)");
+    world.heal();
+    assert_eq!(take(CallKind::Repository), "None");
+}

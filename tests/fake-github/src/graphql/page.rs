@@ -6,8 +6,15 @@ use serde_json::{Value, json};
 use crate::content::hex;
 use crate::state::{Repository, State};
 
+/// What an order looks at.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Time(i64),
+    Name(String),
+}
+
 /// A place in an order: what is ordered by, then the id.
-type Place = (String, u64);
+type Place = (Key, u64);
 
 const CURSOR_PREFIX: &str = "Y3Vyc29yOnYyOpK5";
 
@@ -43,13 +50,14 @@ pub(super) fn page<'s>(
         Some(cursor) => Some(decode(cursor).ok_or_else(|| bad_cursor(cursor))?),
         None => None,
     };
+    let known = state.tokens.get(token);
     let own = state.owned.get(&owner).into_iter().flatten();
     let shared = state.collaborations.get(&owner).into_iter().flatten();
     let shared = shared.filter(|_| !wanted.own_only);
     let all = own.chain(shared).filter_map(|id| state.repositories.get(id));
     let seen: Vec<&Repository> = all
         .filter(|repository| {
-            state.sees(token, repository)
+            known.is_some_and(|token| token.sees(repository))
                 && wanted.fork.is_none_or(|fork| fork == repository.fork)
                 && wanted.archived.is_none_or(|archived| archived == repository.archived)
         })
@@ -85,20 +93,20 @@ pub(super) fn page<'s>(
 
 fn place(repository: &Repository, field: &str) -> Place {
     let key = match field {
-        "PUSHED_AT" => time_key(repository.content.heads.pushed_at.unwrap_or(0)),
-        "UPDATED_AT" => time_key(repository.updated_at),
-        "CREATED_AT" => time_key(repository.created_at),
-        _ => repository.name.to_lowercase(),
+        "PUSHED_AT" => Key::Time(repository.content.heads.pushed_at.unwrap_or(0)),
+        "UPDATED_AT" => Key::Time(repository.updated_at),
+        "CREATED_AT" => Key::Time(repository.created_at),
+        _ => Key::Name(repository.name.to_lowercase()),
     };
     (key, repository.id)
 }
 
-fn time_key(seconds: i64) -> String {
-    format!("{seconds:012}")
-}
-
 fn encode((key, id): &Place) -> String {
-    format!("{CURSOR_PREFIX}{}", hex(format!("{id}:{key}").as_bytes()))
+    let text = match key {
+        Key::Time(seconds) => format!("{id}:@{seconds}"),
+        Key::Name(name) => format!("{id}:{name}"),
+    };
+    format!("{CURSOR_PREFIX}{}", hex(text.as_bytes()))
 }
 
 fn decode(cursor: &str) -> Option<Place> {
@@ -109,7 +117,11 @@ fn decode(cursor: &str) -> Option<Place> {
         .collect();
     let text = String::from_utf8(bytes?).ok()?;
     let (id, key) = text.split_once(':')?;
-    Some((key.to_owned(), id.parse().ok()?))
+    let key = match key.strip_prefix('@') {
+        Some(seconds) => Key::Time(seconds.parse().ok()?),
+        None => Key::Name(key.to_owned()),
+    };
+    Some((key, id.parse().ok()?))
 }
 
 fn bad_cursor(cursor: &str) -> Value {
