@@ -27,6 +27,18 @@ pub enum Code {
 }
 
 impl Code {
+    /// Every code; `docs/problems.md` has a section for each.
+    pub const ALL: [Self; 8] = [
+        Self::YamlSyntax,
+        Self::FileUnreadable,
+        Self::Envelope,
+        Self::Schema,
+        Self::UnknownKind,
+        Self::KindNotAllowed,
+        Self::Duplicate,
+        Self::Conflict,
+    ];
+
     /// The stable name, as in JSON: `yaml-syntax`.
     pub const fn as_str(self) -> &'static str {
         match self {

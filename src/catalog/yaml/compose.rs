@@ -15,9 +15,9 @@ use super::{
     ALIAS_BYTES_MAX, ALIASES_MAX, DEPTH_MAX, Key, NODES_MAX, Node, NodeValue, Position, SyntaxError,
 };
 
-/// Most bytes that are parsed again after a repair: a text of 1 MiB 64 times, and one of usual
-/// size as often as anybody needs.
-const REPAIR_BYTES_MAX: usize = 64 << 20;
+/// Most bytes that are parsed again after repairs: a text of 1 MiB 16 times, and one of usual
+/// size (10 kB) 1,600 times, which is once for each of its lines.
+const REPAIR_BYTES_MAX: usize = 16 << 20;
 
 /// The root of a chunk, if it has content.
 pub(super) fn compose(chunk: &Chunk<'_>) -> Result<Option<Node>, SyntaxError> {

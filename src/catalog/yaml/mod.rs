@@ -8,6 +8,7 @@
 
 mod compose;
 mod escape;
+mod hints;
 mod repair;
 mod scalar;
 mod split;
@@ -125,7 +126,10 @@ pub fn parse(text: &str) -> Vec<Document> {
             Ok(None) => continue,
             Ok(Some(Node { value: NodeValue::Null, .. })) => continue,
             Ok(Some(node)) => Ok(node),
-            Err(error) => Err(SyntaxError { at: chunk.within(error.at), ..error }),
+            Err(error) => Err(SyntaxError {
+                at: chunk.within(error.at),
+                message: hints::with_hint(error.message),
+            }),
         };
         number += 1;
         let at = root.as_ref().map_or_else(|_| chunk.content_at(), |node| node.at);
