@@ -35,14 +35,14 @@ const DURABILITY: &str = "sqlite, write-ahead log, synchronous=FULL: \
 pub(super) struct Readers {
     path: PathBuf,
     busy: Duration,
-    turn: Semaphore,
+    turn: Arc<Semaphore>,
     idle: Mutex<Vec<Connection>>,
 }
 
 impl Readers {
     /// None is opened before it is needed.
     pub fn new(path: PathBuf, busy: Duration) -> Self {
-        Self { path, busy, turn: Semaphore::new(READERS), idle: Mutex::default() }
+        Self { path, busy, turn: Arc::new(Semaphore::new(READERS)), idle: Mutex::default() }
     }
 
     /// Lets no further read begin.
@@ -56,9 +56,11 @@ impl Readers {
         self: &Arc<Self>,
         read: impl FnOnce(&Connection) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
-        let _turn = self.turn.acquire().await.map_err(|_| closed())?;
+        let turn = Arc::clone(&self.turn).acquire_owned().await.map_err(|_| closed())?;
         let readers = Arc::clone(self);
         let reading = tokio::task::spawn_blocking(move || {
+            // Held by the thread: it reads on when the caller has gone away.
+            let _turn = turn;
             let idle = readers.idle().pop();
             let conn = idle.map_or_else(|| open_reader(&readers.path, readers.busy), Ok)?;
             let transaction = conn.unchecked_transaction()?;
