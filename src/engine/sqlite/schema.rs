@@ -56,7 +56,8 @@ CREATE TABLE work (
     dirty TEXT,
     error TEXT
 ) WITHOUT ROWID;
-CREATE INDEX work_ready ON work (lane, account, place) WHERE state = 0;
+-- first_seen stands in it so that counting and ageing a long queue reads no rows.
+CREATE INDEX work_ready ON work (lane, account, place, first_seen) WHERE state = 0;
 CREATE INDEX work_delayed ON work (due) WHERE state = 1;
 CREATE INDEX work_held ON work (due) WHERE state = 2;
 CREATE INDEX work_dead ON work (place) WHERE state = 3;
