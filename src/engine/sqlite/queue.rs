@@ -40,7 +40,7 @@ pub(super) fn push(session: &mut Session<'_>, push: &Push) -> Result<Pushed, Eng
         && !marks.is_empty()
         && marks.iter().all(|mark| *mark == Marked::Merged)
     {
-        let merged = "UPDATE delivery SET outcome = 1 WHERE n = ?1";
+        let merged = "UPDATE delivery SET outcome = 1 WHERE n = ?1 AND outcome = 0";
         session.conn.prepare_cached(merged)?.execute([n])?;
     }
     session.wakes += usize::from(!marks.is_empty());
