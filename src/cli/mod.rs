@@ -70,10 +70,10 @@ enum Command {
 #[derive(Debug, Clone, Default, Args)]
 struct ConfigFiles {
     /// A file of settings; may be given several times, later wins.
-    #[arg(long = "config", value_name = "FILE")]
+    #[arg(long = "config", global = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// A Backstage file, read for its integrations and catalog sections.
-    #[arg(long = "app-config", value_name = "FILE")]
+    #[arg(long = "app-config", global = true, value_name = "FILE")]
     app_configs: Vec<PathBuf>,
 }
 

@@ -14,22 +14,31 @@
 //! 4. *Bounded retry.* A key that failed [`ATTEMPTS_MAX`](crate::work::ATTEMPTS_MAX) times is
 //!    dead: it waits for a person or for a new push, which revives it with a fresh budget. An
 //!    expired lease counts as a failed attempt, so a unit that kills its process ends dead. A key
-//!    whose lease has expired before is taken alone, so that it cannot take others with it.
+//!    whose lease has expired before is taken alone, so that it cannot take others with it, until
+//!    a run of it ends as done.
 //! 5. *Free delays.* A delay, a release or a gate costs no attempt.
-//! 6. *Lanes.* `Event` before `Scan`, but every [`LANE_TURN`]th take starts with `Scan`.
-//! 7. *Fair.* Accounts of a lane are served in turn.
+//! 6. *Lanes.* `Event` before `Scan`, but every [`LANE_TURN`]th take starts with `Scan` (takes
+//!    that find nothing are not counted).
+//! 7. *Fair.* Accounts of a lane are served in turn: next is the one that was served longest ago
+//!    (never counts as longest), among equals the one with the oldest key. An embedded engine may
+//!    forget at a restart whose turn it was, and how many takes there were.
 //! 8. *Gates.* No key of a gated account is taken, however fresh its hint.
 //!
 //! # Design
 //! A key is in one of four states. `waiting` (in a lane, from a not-before time on), `held` (by a
-//! lease), `dead`, or not there at all. A push to a waiting key merges hints, keeps the better
-//! lane, and, when the key waits for a retry or a delay, makes it due at once with a fresh
-//! budget. A push to a held key sets its dirty flag and collects the hint apart: when the lease is
-//! settled as done, the key waits again with that hint alone, at once and with a fresh budget;
-//! when it is settled as retry, delay or release, both hints merge (and if dirty it is due at
-//! once). A push to a dead key revives it. Within a lane and account, keys are first in, first
-//! out by when they became waiting; a push to a waiting key does not move it back, except that a
-//! key raised from `Scan` to `Event` goes to the end of `Event`.
+//! lease), `dead`, or not there at all. Every push gives a fresh budget: no attempts, no delays,
+//! due at once. A push to a waiting key merges hints and keeps the better lane, also when the key
+//! waits for a retry or a delay. A push to a held key sets its dirty flag and collects lane and
+//! hint apart: when the lease is settled as done, the key waits again with that lane and hint
+//! alone; when it is settled in another way or expires, both hints merge, the better lane is kept,
+//! and the key waits as if it had been pushed just after (so it does not die either). A push to a
+//! dead key revives it in the lane of the push, with both hints. Within a lane and account, keys
+//! are first in, first out by when they became waiting; a push to a waiting key does not move it
+//! back, except that a key raised from `Scan` to `Event` goes to the end of `Event`. A released
+//! key has the place it had when it was taken, unless its lane was raised meanwhile.
+//!
+//! A lease is valid before `expires_at`, and no longer then. An expired one is a failed attempt;
+//! the key is due at once, or dead.
 //!
 //! A take returns keys of ONE account, so that one call to GitHub serves them: either up to `max`
 //! `Repo` keys of one lane, or one key of another kind.
@@ -55,6 +64,9 @@ pub const LANE_TURN: u64 = 8;
 
 /// How long deliveries are remembered: past GitHub's longest redelivery window (7 days on GHES).
 pub const LEDGER_KEEP: Duration = Duration::from_secs(8 * 24 * 3600);
+
+/// Longest error kept with a key, in characters: enough for a cause and an address.
+pub const ERROR_CHARS_MAX: usize = 1000;
 
 /// Most deliveries remembered, whatever their age: about 100 MB of SQLite file.
 pub const LEDGER_ROWS_MAX: u64 = 500_000;
@@ -88,7 +100,8 @@ pub struct Delivery {
 /// What became of a push.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pushed {
-    /// The delivery was seen before, and none of its keys is dead; nothing changed.
+    /// The delivery was seen before, and none of the keys pushed now is dead; nothing changed.
+    /// (If one is dead, all are marked, and the ledger holds the delivery anew.)
     Duplicate,
     /// Durable; one mark per key, in order.
     Accepted(Vec<Marked>),
@@ -156,14 +169,14 @@ pub enum Settlement {
     Done,
     /// It failed and may succeed later; counts an attempt, the last one makes the key dead.
     Retry {
-        /// What went wrong, for people; no secret.
+        /// What went wrong, for people; no secret. Cut to [`ERROR_CHARS_MAX`].
         error: String,
         /// How long to wait.
         after: Duration,
     },
     /// It failed and will not succeed by itself: dead at once (unless pushed meanwhile).
     Dead {
-        /// What went wrong, for people; no secret.
+        /// What went wrong, for people; no secret. Cut to [`ERROR_CHARS_MAX`].
         error: String,
     },
     /// Not now; costs no attempt.
@@ -171,7 +184,7 @@ pub enum Settlement {
         /// How long to wait.
         after: Duration,
     },
-    /// Given back untouched, due at once, at the front of its lane; costs no attempt.
+    /// Given back untouched, due at once, in the place it had; costs no attempt.
     Release,
 }
 
@@ -194,7 +207,8 @@ pub trait Queue: Send + Sync {
     /// Marks keys and enters the delivery into the ledger, atomically and durably.
     async fn push(&self, push: Push) -> Result<Pushed, EngineError>;
 
-    /// Takes up to `max` due keys of one account for `lease`.
+    /// Takes up to `max` due keys of one account for `lease`, and never more than
+    /// [`BATCH_MAX`](crate::work::BATCH_MAX).
     async fn take(&self, max: usize, lease: Duration) -> Result<Taken, EngineError>;
 
     /// Renews leases to now + `lease`; returns those that are no longer valid.
@@ -230,10 +244,12 @@ pub trait Inspect: Send + Sync {
     /// Counts and ages, for health and metrics.
     async fn stats(&self) -> Result<QueueStats, EngineError>;
 
-    /// Keys in `state`, oldest first, at most `limit`, and their number in all.
+    /// Keys in `state`, at most `limit`, and their number in all. Oldest first: by when they
+    /// became waiting, were taken, or died. A lease that has expired is shown as held until the
+    /// next command notices.
     async fn list(&self, state: State, limit: usize) -> Result<(Vec<Entry>, u64), EngineError>;
 
-    /// Revives a dead key as if it had been pushed; false when it is not dead.
+    /// Revives a dead key as if it had been pushed to its lane; false when it is not dead.
     async fn retry(&self, key: WorkKey) -> Result<bool, EngineError>;
 
     /// Forgets a dead key; false when it is not dead.
@@ -300,6 +316,6 @@ pub struct QueueStats {
 pub struct LedgerEntry {
     /// The delivery.
     pub delivery: Delivery,
-    /// `queued`, `merged` or `ignored`.
+    /// `queued` (some key was), `merged` (all were) or `ignored` (said so, or no keys).
     pub outcome: &'static str,
 }

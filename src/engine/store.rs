@@ -8,7 +8,10 @@
 //! A repository *loses its entities* when its stored record holds entities that its owner wrote
 //! and the applied one holds none. Per account and rolling hour at most [`allowance`]
 //! repositories may, unless [`Cause::Event`] says that a signed event named the change and the
-//! read confirmed it. What is over it is *held*: the record stays as it is, the key is settled,
+//! read confirmed it: such losses pass and are not counted. The account is that of the stored
+//! record. Counted are repositories, not losses (one that came back and goes again within the hour
+//! counts once); those that held entities at the window's start are taken to be those that do now
+//! and those counted. What is over it is *held*: the record stays as it is, the key is settled,
 //! and [`Store::held`] lists it. A held repository stays held until an event names it, until it is
 //! applied with entities again (which lifts the hold), or until it is approved.
 
@@ -80,7 +83,8 @@ pub enum Applied {
     Written(Option<Seq>, Settled),
     /// The brake held it: the record stays, the key is settled.
     Held(Settled),
-    /// The lease is not the current one: nothing changed.
+    /// The lease is not the current one, or is not on the key of the record's repository: nothing
+    /// changed.
     Stale,
 }
 
@@ -151,7 +155,8 @@ pub trait Store: Send + Sync {
     async fn last_seq(&self) -> Result<Seq, EngineError>;
 
     /// Changes after `after`, oldest first, at most `limit`, one per repository (its newest).
-    /// `None` when the log no longer reaches back so far: load afresh.
+    /// `None` when the log no longer reaches back so far, or ends before `after` (it is another
+    /// log, of a restored file say): load afresh.
     async fn changes(
         &self,
         after: Seq,

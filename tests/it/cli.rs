@@ -174,10 +174,10 @@ fn a_wrong_configuration_exits_2_and_says_where() {
                     own.yaml:1:10: `workers`: expected a whole number from 1 to 64\n\
                     own.yaml:3:3: unknown key `ulr` in `storage`; did you mean `url`?\n";
     for command in [&["serve"][..], &["healthcheck"], &["queue", "ls"], &["validate", "."]] {
-        // The flag stands behind the command's own name.
-        let mut line = vec![command[0], "--config", "own.yaml"];
-        line.extend(&command[1..]);
-        assert_eq!(world.run(&line), Ran::new(2, "", expected), "{line:?}");
+        let after_all = [command, &["--config", "own.yaml"]].concat();
+        assert_eq!(world.run(&after_all), Ran::new(2, "", expected), "{after_all:?}");
+        let after_name = [&command[..1], &["--config", "own.yaml"], &command[1..]].concat();
+        assert_eq!(world.run(&after_name), Ran::new(2, "", expected), "{after_name:?}");
     }
     let world = World::new().env("CUELIGHT_INTERNAL_LISTEN", "0.0.0.0:7007");
     let ran = world.run(&["serve", "--org", "acme"]);

@@ -136,6 +136,8 @@ fn later_layers_win_maps_merge_and_lists_are_replaced() {
     let hosts: Vec<&str> = config.integrations.iter().map(|i| i.host.as_str()).collect();
     assert_eq!(hosts, ["b.example", "github.com"]);
     assert_eq!(config.rules.rules.expect("rules")[0].allow[0].kind, "User");
+    let world = World::own("workers: 2").file("2.yaml", "workers:\nserver:\n  public:\nlog: ~\n");
+    assert_eq!(world.config().workers, 2, "nothing said changes nothing");
 }
 
 #[test]

@@ -81,7 +81,11 @@ impl Default for Options {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The directory does not exist.
-    #[error("{}: the directory {} does not exist; create it first", path.display(), directory.display())]
+    #[error(
+        "{}: the directory {} does not exist; create it first",
+        path.display(),
+        directory.display()
+    )]
     NoDirectory {
         /// The database.
         path: PathBuf,
@@ -90,7 +94,8 @@ pub enum OpenError {
     },
     /// Another process has it.
     #[error(
-        "{} is in use by another cuelight ({holder}); stop that one, or give this one a storage.url of its own",
+        "{} is in use by another cuelight ({holder}); stop that one, \
+         or give this one a storage.url of its own",
         path.display()
     )]
     InUse {
@@ -118,7 +123,8 @@ pub enum OpenError {
     },
     /// The file was written by another version.
     #[error(
-        "{} has layout {found}, this cuelight reads layout {known}: use the version that wrote it or a newer one",
+        "{} has layout {found}, this cuelight reads layout {known}: \
+         use the version that wrote it or a newer one",
         path.display()
     )]
     Version {

@@ -21,7 +21,7 @@ use crate::engine::queue::{Delivery, Entry, LEDGER_KEEP, LedgerEntry, QueueStats
 use crate::engine::record::RepoRecord;
 use crate::engine::store::{ChangeEntry, Held, Seq, Summary};
 use crate::ids::{Account, DeliveryId, FullName, InvalidId, Oid};
-use crate::work::RepoKey;
+use crate::work::{Lane, RepoKey};
 
 /// Reading connections: few, for each may hold a cache of pages and disks serve few at once.
 const READERS: usize = 4;
@@ -35,14 +35,14 @@ const DURABILITY: &str = "sqlite, write-ahead log, synchronous=FULL: \
 pub(super) struct Readers {
     path: PathBuf,
     busy: Duration,
-    turn: Semaphore,
+    turn: Arc<Semaphore>,
     idle: Mutex<Vec<Connection>>,
 }
 
 impl Readers {
     /// None is opened before it is needed.
     pub fn new(path: PathBuf, busy: Duration) -> Self {
-        Self { path, busy, turn: Semaphore::new(READERS), idle: Mutex::default() }
+        Self { path, busy, turn: Arc::new(Semaphore::new(READERS)), idle: Mutex::default() }
     }
 
     /// Lets no further read begin.
@@ -56,9 +56,11 @@ impl Readers {
         self: &Arc<Self>,
         read: impl FnOnce(&Connection) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
-        let _turn = self.turn.acquire().await.map_err(|_| closed())?;
+        let turn = Arc::clone(&self.turn).acquire_owned().await.map_err(|_| closed())?;
         let readers = Arc::clone(self);
         let reading = tokio::task::spawn_blocking(move || {
+            // Held by the thread: it reads on when the caller has gone away.
+            let _turn = turn;
             let idle = readers.idle().pop();
             let conn = idle.map_or_else(|| open_reader(&readers.path, readers.busy), Ok)?;
             let transaction = conn.unchecked_transaction()?;
@@ -205,12 +207,6 @@ pub(super) fn held(conn: &Connection) -> Result<Vec<Held>, EngineError> {
 
 /// See [`Inspect::stats`](crate::engine::queue::Inspect::stats).
 pub(super) fn stats(conn: &Connection, now: Timestamp) -> Result<QueueStats, EngineError> {
-    let count = |sql: &str| -> Result<u64, EngineError> {
-        Ok(conn.prepare_cached(sql)?.query_row([], |r| r.get(0))?)
-    };
-    let oldest: Option<i64> = conn
-        .prepare_cached("SELECT min(first_seen) FROM work WHERE state IN (0, 1) AND lane = 0")?
-        .query_row([], |r| r.get(0))?;
     let mut gates = Vec::new();
     let mut find = conn.prepare_cached(
         "SELECT account, until, reason FROM gate WHERE until > ?1 ORDER BY account",
@@ -220,15 +216,30 @@ pub(super) fn stats(conn: &Connection, now: Timestamp) -> Result<QueueStats, Eng
         let owner = account(&row.get::<_, String>(0)?)?;
         gates.push((owner, Timestamp(row.get(1)?), row.get(2)?));
     }
+    let count = |sql: &str| -> Result<u64, EngineError> {
+        Ok(conn.prepare_cached(sql)?.query_row([], |r| r.get(0))?)
+    };
+    let (ready_event, oldest_ready) = waiting(conn, READY, Lane::Event)?;
+    let (delayed_event, oldest_delayed) = waiting(conn, DELAYED, Lane::Event)?;
+    let (ready_scan, _) = waiting(conn, READY, Lane::Scan)?;
+    let (delayed_scan, _) = waiting(conn, DELAYED, Lane::Scan)?;
     Ok(QueueStats {
-        waiting_event: count("SELECT count(*) FROM work WHERE state IN (0, 1) AND lane = 0")?,
-        waiting_scan: count("SELECT count(*) FROM work WHERE state IN (0, 1) AND lane = 1")?,
+        waiting_event: ready_event + delayed_event,
+        waiting_scan: ready_scan + delayed_scan,
         held: count("SELECT count(*) FROM work WHERE state = 2")?,
         dead: count("SELECT count(*) FROM work WHERE state = 3")?,
-        oldest_event: oldest.map(Timestamp),
+        oldest_event: oldest_ready.into_iter().chain(oldest_delayed).min().map(Timestamp),
         gates,
         durability: DURABILITY.to_owned(),
     })
+}
+
+const READY: &str = "SELECT count(*), min(first_seen) FROM work WHERE state = 0 AND lane = ?1";
+const DELAYED: &str = "SELECT count(*), min(first_seen) FROM work WHERE state = 1 AND lane = ?1";
+
+fn waiting(conn: &Connection, sql: &str, lane: Lane) -> Result<(u64, Option<i64>), EngineError> {
+    let mut count = conn.prepare_cached(sql)?;
+    Ok(count.query_row([lane as i64], |r| Ok((r.get(0)?, r.get(1)?)))?)
 }
 
 /// See [`Inspect::list`](crate::engine::queue::Inspect::list).

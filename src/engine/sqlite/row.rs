@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::engine::queue::{PushKey, Settled, Settlement};
+use crate::engine::queue::{ERROR_CHARS_MAX, PushKey, Settled, Settlement};
 use crate::work::{ATTEMPTS_MAX, Hint, Lane};
 
 /// What is told of a key whose lease ended by itself.
@@ -155,7 +155,7 @@ impl Row {
 
     fn fail(&mut self, error: &str) {
         self.attempts = self.attempts.saturating_add(1);
-        self.error = Some(error.to_owned());
+        self.error = Some(error.chars().take(ERROR_CHARS_MAX).collect());
     }
 
     fn wait_or_die(

@@ -56,7 +56,8 @@ CREATE TABLE work (
     dirty TEXT,
     error TEXT
 ) WITHOUT ROWID;
-CREATE INDEX work_ready ON work (lane, account, place) WHERE state = 0;
+-- first_seen stands in it so that counting and ageing a long queue reads no rows.
+CREATE INDEX work_ready ON work (lane, account, place, first_seen) WHERE state = 0;
 CREATE INDEX work_delayed ON work (due) WHERE state = 1;
 CREATE INDEX work_held ON work (due) WHERE state = 2;
 CREATE INDEX work_dead ON work (place) WHERE state = 3;
@@ -139,6 +140,12 @@ pub(super) fn open_writer(path: &Path, busy: Duration) -> Result<Connection, Ope
         create(&conn).map_err(sql)?;
     }
     check(&conn, path)?;
+    let mode: String =
+        conn.pragma_update_and_check(None, "journal_mode", "WAL", |r| r.get(0)).map_err(sql)?;
+    if mode != "wal" {
+        let detail = "its file system has no write-ahead log; is it a network drive?".to_owned();
+        return Err(OpenError::NotWritable { path: path.into(), detail });
+    }
     conn.pragma_update(None, "synchronous", "FULL").map_err(sql)?;
     conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(sql)?;
     Ok(conn)
@@ -160,7 +167,6 @@ fn set_up(conn: &Connection, busy: Duration) -> rusqlite::Result<()> {
 }
 
 fn create(conn: &Connection) -> rusqlite::Result<()> {
-    conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     let tx = conn.unchecked_transaction()?;
     tx.execute_batch(TABLES)?;
     tx.pragma_update(None, "application_id", APPLICATION_ID)?;

@@ -127,10 +127,11 @@ impl Writer {
         }
         match done {
             Ok(tell) => {
+                // First, so that whoever has an answer finds its consequences told.
+                self.signals.tell(tell);
                 for (job, outcome) in group.drain(..).zip(outcomes) {
                     job.answer(outcome);
                 }
-                self.signals.tell(tell);
             }
             Err(failed) => {
                 self.counters = counters;

@@ -1,7 +1,8 @@
 //! Random scripts on the model and on an engine, compared step by step.
 //!
 //! A failure prints the seed, the first step that differs, both answers, and a shorter script
-//! that still differs. `CUELIGHT_SEED` repeats one script; `CUELIGHT_STEPS` sets the length.
+//! that still differs. `CUELIGHT_SEED` repeats one script; `CUELIGHT_STEPS` sets the length;
+//! `CUELIGHT_SHRINKS` says how many shorter scripts to try.
 
 use std::fmt::Write as _;
 
@@ -17,7 +18,7 @@ const SCRIPTS: u64 = 6;
 const STEPS: usize = 2_000;
 
 /// Shorter scripts that are tried after a failure.
-const SHRINKS_MAX: usize = 200;
+const SHRINKS_MAX: u64 = 200;
 
 /// A step at which the engines differ.
 struct Difference {
@@ -42,11 +43,12 @@ async fn play(script: &[Op]) -> Option<Difference> {
 /// Cuts the script after the difference, then leaves out what is not needed for one.
 async fn shrink(mut script: Vec<Op>, first: &Difference) -> Vec<Op> {
     script.truncate(first.step + 1);
+    let tries_max = number("CUELIGHT_SHRINKS").unwrap_or(SHRINKS_MAX);
     let mut tries = 0;
     let mut chunk = script.len() / 2;
-    while chunk > 0 {
+    while chunk > 0 && tries < tries_max {
         let mut start = 0;
-        while start < script.len() && tries < SHRINKS_MAX {
+        while start < script.len() && tries < tries_max {
             tries += 1;
             let mut shorter = script.clone();
             shorter.drain(start..(start + chunk).min(script.len()));

@@ -1,6 +1,6 @@
 //! How a run may end.
 
-use cuelight::engine::queue::{Settled, Settlement, State};
+use cuelight::engine::queue::{ERROR_CHARS_MAX, Settled, Settlement, State};
 use cuelight::work::{ATTEMPTS_MAX, Lane};
 
 use super::*;
@@ -13,6 +13,7 @@ behaviours! {
     a_released_key_is_back_in_its_place_and_costs_nothing,
     a_batch_is_settled_in_order,
     a_retried_key_goes_to_the_end,
+    a_long_error_is_cut,
 }
 
 async fn a_retry_waits_its_time_and_counts(rig: Rig) {
@@ -96,4 +97,12 @@ async fn a_retried_key_goes_to_the_end(rig: Rig) {
     rig.push_to(3, 1, Lane::Event).await;
     rig.advance(1);
     assert_eq!(ids_of(&rig.take(10).await), [2, 1, 3]);
+}
+
+async fn a_long_error_is_cut(rig: Rig) {
+    rig.push(7).await;
+    let lease = rig.take_one().await;
+    rig.settle(&lease, dead(&"é".repeat(5000))).await;
+    let error = rig.list(State::Dead).await.remove(0).error.unwrap();
+    assert_eq!(error, "é".repeat(ERROR_CHARS_MAX));
 }

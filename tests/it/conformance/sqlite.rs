@@ -165,13 +165,13 @@ async fn while_the_file_is_locked_commands_are_unavailable_and_then_work_again()
 }
 
 #[tokio::test]
-async fn a_commit_that_fails_is_told_to_everyone_and_changes_nothing() {
+async fn a_group_that_fails_is_told_to_everyone_and_changes_nothing() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("c.db");
     let engine = open(&path).unwrap();
     engine.push(push_of(1, 1)).await.unwrap();
     let lease = engine.take(1, LEASE).await.unwrap().leases.remove(0);
-    // A constraint that is checked at the commit only, as a full disk is.
+    // Every command succeeds, and the end of the group fails.
     let other = Connection::open(&path).unwrap();
     other.execute_batch("DROP TABLE counter").unwrap();
     let pushes: Vec<_> = (2..20)
@@ -187,6 +187,31 @@ async fn a_commit_that_fails_is_told_to_everyone_and_changes_nothing() {
     assert_eq!(engine.list(State::Waiting, 9).await.unwrap().1, 0);
     let settled = engine.settle(vec![((&lease).into(), Settlement::Done)]).await.unwrap();
     assert_eq!(settled, [Settled::Done], "what needs no counter still works");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn closing_among_64_callers_finishes_what_it_acknowledges() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("c.db");
+    let engine = open(&path).unwrap();
+    let callers: Vec<_> = (0..64)
+        .map(|id| {
+            let engine = Arc::clone(&engine);
+            tokio::spawn(async move { (id, engine.push(push_of(id, 1)).await.is_ok()) })
+        })
+        .collect();
+    engine.close().await;
+    let mut acknowledged = BTreeSet::new();
+    for caller in callers {
+        let (id, accepted) = caller.await.unwrap();
+        if accepted {
+            acknowledged.insert(id);
+        }
+    }
+    let engine = open(&path).unwrap();
+    let (entries, _) = engine.list(State::Waiting, 100).await.unwrap();
+    let waiting: BTreeSet<u64> = entries.iter().map(|entry| id_of(&entry.key)).collect();
+    assert_eq!(waiting, acknowledged);
 }
 
 /// What 64 tasks share: who holds which key, and how often each was pushed and run.

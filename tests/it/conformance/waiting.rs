@@ -2,6 +2,8 @@
 
 use cuelight::engine::queue::Settlement;
 
+use tokio::task::JoinHandle;
+
 use super::*;
 
 behaviours! {
@@ -20,27 +22,32 @@ behaviours! {
 const LONG: Duration = Duration::from_secs(3600);
 
 /// Begins a wait and returns once it waits for the clock.
-async fn begin(rig: &Rig, timeout: Duration) -> tokio::task::JoinHandle<()> {
+async fn begin(rig: &Rig, timeout: Duration) -> JoinHandle<()> {
     let (engine, slept) = (rig.engine(), rig.clock.slept());
-    let waiting = tokio::spawn(async move { engine.wait(timeout).await });
+    asleep(rig, slept, tokio::spawn(async move { engine.wait(timeout).await })).await
+}
+
+/// The same for changes after `after`.
+async fn begin_change(rig: &Rig, after: u64, timeout: Duration) -> JoinHandle<()> {
+    let (engine, slept) = (rig.engine(), rig.clock.slept());
+    asleep(rig, slept, tokio::spawn(async move { engine.wait_change(after, timeout).await })).await
+}
+
+async fn asleep(rig: &Rig, slept: u64, waiting: JoinHandle<()>) -> JoinHandle<()> {
     while rig.clock.slept() == slept {
+        assert!(!waiting.is_finished(), "there was nothing to wait for");
         tokio::task::yield_now().await;
     }
     waiting
 }
 
 /// Lets the wait end; a wait that does not is a failure and not a hang.
-async fn ends(waiting: tokio::task::JoinHandle<()>) {
+async fn ends(waiting: JoinHandle<()>) {
     tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("it waits on").unwrap();
 }
 
 /// Takes the wake-up that an earlier push has left.
 async fn settle_down(rig: &Rig) {
-    ends(tokio::spawn({
-        let engine = rig.engine();
-        async move { engine.wait(Duration::ZERO).await }
-    }))
-    .await;
     let (engine, clock) = (rig.engine(), Arc::clone(&rig.clock));
     let waiting = tokio::spawn(async move { engine.wait(Duration::from_millis(1)).await });
     tokio::task::yield_now().await;
@@ -119,11 +126,7 @@ async fn a_wait_ends_with_a_retried_key(rig: Rig) {
 }
 
 async fn a_wait_for_changes_ends_with_a_change(rig: Rig) {
-    let (engine, slept) = (rig.engine(), rig.clock.slept());
-    let waiting = tokio::spawn(async move { engine.wait_change(0, LONG).await });
-    while rig.clock.slept() == slept {
-        tokio::task::yield_now().await;
-    }
+    let waiting = begin_change(&rig, 0, LONG).await;
     rig.push(1).await;
     assert!(!waiting.is_finished());
     rig.store(1, &["a"]).await;
@@ -139,11 +142,7 @@ async fn a_wait_for_changes_that_are_there_is_none(mut rig: Rig) {
 
 async fn a_wait_for_changes_ends_at_its_timeout(rig: Rig) {
     rig.store(1, &["a"]).await;
-    let (engine, slept) = (rig.engine(), rig.clock.slept());
-    let waiting = tokio::spawn(async move { engine.wait_change(1, Duration::from_secs(9)).await });
-    while rig.clock.slept() == slept {
-        tokio::task::yield_now().await;
-    }
+    let waiting = begin_change(&rig, 1, Duration::from_secs(9)).await;
     rig.advance(9);
     ends(waiting).await;
 }

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use cuelight::clock::Timestamp;
 use cuelight::engine::EngineError;
 use cuelight::engine::queue::{
-    Entry, Inspect, LANE_TURN, LEDGER_KEEP, Lease, LeaseRef, LedgerEntry, Marked, Push, PushKey,
-    Pushed, Queue, QueueStats, Settled, Settlement, State, Taken,
+    ERROR_CHARS_MAX, Entry, Inspect, LANE_TURN, LEDGER_KEEP, Lease, LeaseRef, LedgerEntry, Marked,
+    Push, PushKey, Pushed, Queue, QueueStats, Settled, Settlement, State, Taken,
 };
 use cuelight::ids::Account;
 use cuelight::work::{ATTEMPTS_MAX, BATCH_MAX, Lane, WorkKey};
@@ -24,7 +24,7 @@ impl Memory {
     }
 
     /// Moves the item to the end of the order.
-    fn to_the_end(&mut self, index: usize) {
+    fn move_last(&mut self, index: usize) {
         let item = self.keys.remove(index);
         self.keys.push(item);
     }
@@ -64,7 +64,7 @@ impl Memory {
                 (item.attempts, item.delays) = (0, 0);
                 if item.lane == Lane::Scan && lane == Lane::Event {
                     item.lane = Lane::Event;
-                    self.to_the_end(index);
+                    self.move_last(index);
                 }
                 Marked::Merged
             }
@@ -84,7 +84,7 @@ impl Memory {
                 (item.lane, item.phase) = (lane, waiting);
                 item.hint.merge(hint);
                 (item.attempts, item.delays) = (0, 0);
-                self.to_the_end(index);
+                self.move_last(index);
                 Marked::Queued
             }
         }
@@ -98,29 +98,29 @@ impl Memory {
         match (how, dirty) {
             (Settlement::Done, None) => {
                 self.keys.remove(index);
-                return Settled::Done;
+                Settled::Done
             }
             (Settlement::Done, Some((lane, hint))) => {
                 let account = item.account.clone();
                 let key = item.key.clone();
                 self.keys.remove(index);
                 self.mark(PushKey { key, account, lane, hint }, now);
-                return Settled::Waiting;
+                Settled::Waiting
             }
             (Settlement::Release, None) => {
                 item.phase = Phase::Waiting { not_before: now };
-                return Settled::Waiting;
+                Settled::Waiting
             }
             (how, dirty) => {
                 let wait = match how {
                     Settlement::Retry { error, after } => {
                         item.attempts += 1;
-                        item.error = Some(error.clone());
+                        item.error = Some(error.chars().take(ERROR_CHARS_MAX).collect());
                         (item.attempts < ATTEMPTS_MAX).then_some(*after)
                     }
                     Settlement::Dead { error } => {
                         item.attempts += 1;
-                        item.error = Some(error.clone());
+                        item.error = Some(error.chars().take(ERROR_CHARS_MAX).collect());
                         None
                     }
                     Settlement::Delay { after } => {
@@ -145,7 +145,7 @@ impl Memory {
                 }
                 let dead = matches!(item.phase, Phase::Dead { .. });
                 if !keeps_place {
-                    self.to_the_end(index);
+                    self.move_last(index);
                 }
                 if dead { Settled::Dead } else { Settled::Waiting }
             }
@@ -432,7 +432,7 @@ impl Inspect for Model {
             let item = &mut memory.keys[index];
             item.phase = Phase::Waiting { not_before: now };
             (item.attempts, item.delays) = (0, 0);
-            memory.to_the_end(index);
+            memory.move_last(index);
             true
         });
         if revived {
