@@ -261,12 +261,13 @@ async fn serve_connection(
     let ended = loop {
         tokio::select! {
             biased;
-            ended = serving.as_mut() => break ended,
-            () = connection.cutting() => return,
+            // First, so that an answer given after the stop says that it is the last.
             () = stopping.cancelled(), if !stopped => {
                 stopped = true;
                 serving.as_mut().graceful_shutdown();
             }
+            ended = serving.as_mut() => break ended,
+            () = connection.cutting() => return,
         }
     };
     if let Err(error) = ended {
