@@ -196,7 +196,8 @@ impl Server {
         for connection in self.connections.values() {
             let (phase, age) = connection.phase();
             let deadline = match phase {
-                Phase::Head | Phase::Idle | Phase::Closing if stopping => SHED_AGE_MIN,
+                // Idle ones have been closed by then.
+                Phase::Head | Phase::Closing if stopping => SHED_AGE_MIN,
                 Phase::Head => self.limits.header_timeout,
                 Phase::Body => self.limits.body_timeout,
                 Phase::Idle => self.limits.idle_timeout,

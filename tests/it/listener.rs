@@ -147,13 +147,13 @@ fn a_stop_lets_deliveries_end_and_closes_what_is_idle() {
     let mut working = Connection::open(receiver.addr);
     working.send(&Delivery::push("in flight").with("X-GitHub-Delivery", "in-flight").request());
     receiver.queue.wait_until_asked(1);
+    let began = Instant::now();
     receiver.stop.cancel();
     assert_eq!(idle.read_to_end(), b"");
+    assert!(began.elapsed() < LONG, "{:?}", began.elapsed());
     assert_eq!(silent.read_to_end(), b"");
     receiver.queue.set(Mode::Working);
-    let answer = working.answer();
-    assert_eq!(answer.json()["outcome"], "queued");
-    assert_eq!(answer.header("connection"), Some("close"));
+    assert_eq!(working.answer().json()["outcome"], "queued");
     assert_eq!(working.read_to_end(), b"");
     receiver.join();
     assert!(std::net::TcpStream::connect(receiver.addr).is_err(), "nobody listens any more");
