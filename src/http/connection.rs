@@ -44,9 +44,9 @@ const NOT_STALLED: u64 = 0;
 #[derive(Debug)]
 pub(super) struct Connection {
     started: Instant,
-    /// Milliseconds since `started`, and in the lowest bits the phase entered then.
+    /// Microseconds since `started`, and in the lowest bits the phase entered then.
     phase: AtomicU64,
-    /// One more than the milliseconds since `started` at which the peer stopped taking bytes.
+    /// One more than the microseconds since `started` at which the peer stopped taking bytes.
     stalled: AtomicU64,
     /// Whether part of a request's body has not been read.
     unread: AtomicBool,
@@ -70,15 +70,15 @@ impl Connection {
     /// The phase and how long it has lasted.
     pub(super) fn phase(&self) -> (Phase, Duration) {
         let packed = self.phase.load(Ordering::Relaxed);
-        let age = self.millis().saturating_sub(packed >> PHASE_BITS);
-        (unpack(packed), Duration::from_millis(age))
+        let age = self.micros().saturating_sub(packed >> PHASE_BITS);
+        (unpack(packed), Duration::from_micros(age))
     }
 
     /// For how long the peer has taken none of the bytes we have for it.
     pub(super) fn write_stalled(&self) -> Duration {
         match self.stalled.load(Ordering::Relaxed) {
             NOT_STALLED => Duration::ZERO,
-            since => Duration::from_millis((self.millis() + 1).saturating_sub(since)),
+            since => Duration::from_micros((self.micros() + 1).saturating_sub(since)),
         }
     }
 
@@ -93,15 +93,15 @@ impl Connection {
     }
 
     fn enter(&self, phase: Phase) {
-        self.phase.store(self.millis() << PHASE_BITS | phase as u64, Ordering::Relaxed);
+        self.phase.store(self.micros() << PHASE_BITS | phase as u64, Ordering::Relaxed);
     }
 
     fn is_in(&self, phase: Phase) -> bool {
         unpack(self.phase.load(Ordering::Relaxed)) == phase
     }
 
-    fn millis(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX >> PHASE_BITS)
+    fn micros(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX >> PHASE_BITS)
     }
 }
 
@@ -130,7 +130,7 @@ impl Socket {
         if polled.is_ready() {
             stalled.store(NOT_STALLED, Ordering::Relaxed);
         } else if stalled.load(Ordering::Relaxed) == NOT_STALLED {
-            stalled.store(self.connection.millis() + 1, Ordering::Relaxed);
+            stalled.store(self.connection.micros() + 1, Ordering::Relaxed);
         }
         polled
     }

@@ -196,7 +196,8 @@ impl Server {
         for connection in self.connections.values() {
             let (phase, age) = connection.phase();
             let deadline = match phase {
-                Phase::Head | Phase::Idle | Phase::Closing if stopping => SHED_AGE_MIN,
+                // Idle ones have been closed by then.
+                Phase::Head | Phase::Closing if stopping => SHED_AGE_MIN,
                 Phase::Head => self.limits.header_timeout,
                 Phase::Body => self.limits.body_timeout,
                 Phase::Idle => self.limits.idle_timeout,
@@ -261,12 +262,13 @@ async fn serve_connection(
     let ended = loop {
         tokio::select! {
             biased;
-            ended = serving.as_mut() => break ended,
-            () = connection.cutting() => return,
+            // First, so that an answer given after the stop says that it is the last.
             () = stopping.cancelled(), if !stopped => {
                 stopped = true;
                 serving.as_mut().graceful_shutdown();
             }
+            ended = serving.as_mut() => break ended,
+            () = connection.cutting() => return,
         }
     };
     if let Err(error) = ended {

@@ -50,6 +50,18 @@ impl Connection {
         self.stream.get_mut().write_all(bytes).is_ok()
     }
 
+    /// Waits for at most `pause` for the server to end the connection; whether it did.
+    pub fn ended_within(&mut self, pause: Duration) -> bool {
+        self.stream.get_mut().set_read_timeout(Some(pause)).unwrap();
+        let read = self.stream.get_mut().read(&mut [0]);
+        self.stream.get_mut().set_read_timeout(Some(READ_TIMEOUT)).unwrap();
+        match read {
+            Ok(0) => true,
+            Ok(_) => panic!("the server answered"),
+            Err(error) => error.kind() == ErrorKind::ConnectionReset,
+        }
+    }
+
     /// From now on sending what the peer does not take at once fails instead of waiting.
     pub fn be_slow(&mut self) {
         self.stream.get_mut().set_nonblocking(true).unwrap();
