@@ -2,9 +2,8 @@
 //! questions about what GitHub says of a repository.
 
 use crate::config::{Filters, Provider};
-use crate::github::FileQuery;
 use crate::ids::{FullName, Host};
-use crate::repository::Listed;
+use crate::repository::{FileQuery, Listed};
 
 /// The providers, asked in the order of their ids.
 #[derive(Debug, Clone)]

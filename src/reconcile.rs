@@ -24,6 +24,7 @@ use crate::engine::{EngineError, Store};
 use crate::github::{Content, FileSeen, GitHub, GitHubError, RepoRead, Repository, Seen};
 use crate::ids::{Account, Oid};
 use crate::membership::{Membership, Standing, Wanted, wanted};
+use crate::repository::FileQuery;
 use crate::work::{Hint, PushHint, Reasons, RepoKey, WorkKey};
 
 /// When a key whose read was behind is due again: GitHub's read-after-write lag is mostly below a
@@ -150,7 +151,7 @@ impl Reconciler {
         seen: Result<Seen, GitHubError>,
         lease: &Lease,
         record: Option<&RepoRecord>,
-        queries: &[crate::github::FileQuery],
+        queries: &[FileQuery],
     ) -> Result<Seen, GitHubError> {
         match (&seen, record) {
             (Ok(Seen::Gone), Some(record)) if record.account != lease.account => {

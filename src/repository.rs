@@ -1,4 +1,4 @@
-//! What GitHub's listings say of a repository, shared by those who ask and those who keep it.
+//! What is asked and told of a repository, shared by those who ask and those who keep it.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,4 +15,13 @@ pub struct Listed {
     pub default_branch: Option<String>,
     /// Its topics, sorted.
     pub topics: Vec<String>,
+}
+
+/// A file to read in every repository of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileQuery {
+    /// The branch; `None` for each repository's default branch.
+    pub branch: Option<String>,
+    /// The path from the root, without a leading slash.
+    pub path: String,
 }

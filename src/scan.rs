@@ -18,10 +18,11 @@ use crate::clock::{SharedClock, Timestamp};
 use crate::engine::queue::{Push, PushKey};
 use crate::engine::store::{Summary, allowance};
 use crate::engine::{EngineError, Queue, Store};
-use crate::github::{FileQuery, GitHub, GitHubError, Owner, Repository};
+use crate::github::{GitHub, GitHubError, Owner, Repository};
 use crate::health::{CheckState, Health};
 use crate::ids::Account;
 use crate::membership::{Membership, Standing, wanted};
+use crate::repository::FileQuery;
 use crate::telemetry::Metrics;
 use crate::work::{Hint, Lane, Reasons, RepoKey, WorkKey};
 

@@ -8,12 +8,12 @@
 //! fails, GitHub is in trouble, and the rest fails with the same error without further calls;
 //! they are tried again later anyway. A limit or refused credentials end everything at once.
 
-use super::client::parsed;
 use super::limits::{at_node, untrue};
 use super::transport::{ANSWER_BYTES_MAX, Answer, Broken, JSON, RAW, Transport};
 use super::wire::{self, Decoded, RestRepository};
-use super::{Content, FILE_BYTES_MAX, FileQuery, GitHubError, RepoRead, Seen};
+use super::{Content, FILE_BYTES_MAX, GitHubError, RepoRead, Seen};
 use crate::ids::NodeId;
+use crate::repository::FileQuery;
 use crate::work::BATCH_MAX;
 
 /// A repository that waits for its call.
@@ -154,7 +154,7 @@ impl<'a> Batch<'a> {
         let host = &self.transport.host;
         let ids: Vec<&NodeId> = batch.iter().map(|pending| &pending.node_id).collect();
         let answer = self.transport.graphql(wire::read_body(&ids, self.files)).await?;
-        let envelope = parsed(self.transport, &answer.body)?;
+        let envelope = self.transport.decoded(&answer.body)?;
         let nodes = envelope.data.and_then(|data| data.nodes);
         let nodes = nodes.filter(|nodes| nodes.len() == batch.len());
         let about_one = |at: Option<usize>| at.is_some_and(|at| at < batch.len());

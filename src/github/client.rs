@@ -7,12 +7,11 @@ use std::sync::Arc;
 use super::batch::Batch;
 use super::limits::untrue;
 use super::transport::Transport;
-use super::wire::{self, Data, Envelope, WireOwner};
-use super::{
-    FileQuery, GitHubError, HostSettings, Owner, Page, RepoRead, Seen, SetupError, Timeouts,
-};
+use super::wire::{self, Data, WireOwner};
+use super::{GitHubError, HostSettings, Owner, Page, RepoRead, Seen, SetupError, Timeouts};
 use crate::clock::SharedClock;
 use crate::ids::{Account, Host, OwnerId};
+use crate::repository::FileQuery;
 use crate::telemetry::Metrics;
 
 /// Every GitHub host we were given, asked with its own token. Cloning shares connections.
@@ -107,7 +106,7 @@ async fn asked<T>(
 ) -> Result<T, GitHubError> {
     let answer = at.graphql(body).await;
     at.counted(answer.and_then(|answer| {
-        let envelope = parsed(at, &answer.body)?;
+        let envelope = at.decoded(&answer.body)?;
         // GitHub may also say by an error that there is no such owner.
         let no_owner = envelope.errors.iter().all(|error| error.kind == "NOT_FOUND")
             && envelope.data.as_ref().is_some_and(|data| data.repository_owner.is_none());
@@ -116,20 +115,6 @@ async fn asked<T>(
             _ => Err(untrue(&at.host, &envelope.errors, &answer.headers, at.clock.now())),
         }
     }))
-}
-
-/// Decodes a GraphQL answer and counts its points.
-pub(super) fn parsed<'a>(
-    at: &Transport,
-    body: &'a [u8],
-) -> Result<Envelope<Data<'a>>, GitHubError> {
-    let envelope: Envelope<Data<'a>> = serde_json::from_slice(body).map_err(|error| {
-        tracing::debug!(host = %at.host, error = %error, "undecodable answer from GitHub");
-        GitHubError::Transient(format!("{} answered something that is not its API's", at.host))
-    })?;
-    let cost = envelope.data.as_ref().and_then(|data| data.rate_limit.as_ref());
-    at.metrics.github_points.inc_by(cost.map_or(0, |limit| limit.cost));
-    Ok(envelope)
 }
 
 fn owner_in<'a>(data: Data<'a>, login: &str) -> Result<WireOwner<'a>, GitHubError> {

@@ -89,15 +89,6 @@ pub struct RepoRead {
     pub node_id: Option<NodeId>,
 }
 
-/// A file to read in every repository of a call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileQuery {
-    /// The branch; `None` for each repository's default branch.
-    pub branch: Option<String>,
-    /// The path from the root, without a leading slash.
-    pub path: String,
-}
-
 /// A repository's present state.
 #[derive(Debug, Clone)]
 pub enum Seen {

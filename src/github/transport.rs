@@ -25,6 +25,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::limits::refusal;
+use super::wire::{Data, Envelope};
 use super::{GitHubError, HostSettings, SetupError, Timeouts};
 use crate::clock::SharedClock;
 use crate::ids::Host;
@@ -161,6 +162,18 @@ impl Transport {
     pub(super) fn refusal(&self, answer: &Answer) -> GitHubError {
         let now = self.clock.now();
         refusal(&self.host, answer.status, &answer.headers, &answer.body, now)
+    }
+
+    /// Decodes a GraphQL answer and counts its points.
+    pub(super) fn decoded<'a>(&self, body: &'a [u8]) -> Result<Envelope<Data<'a>>, GitHubError> {
+        let envelope: Envelope<Data<'a>> = serde_json::from_slice(body).map_err(|error| {
+            tracing::debug!(host = %self.host, error = %error, "undecodable answer from GitHub");
+            let what = "answered something that is not its API's";
+            GitHubError::Transient(format!("{} {what}", self.host))
+        })?;
+        let cost = envelope.data.as_ref().and_then(|data| data.rate_limit.as_ref());
+        self.metrics.github_points.inc_by(cost.map_or(0, |limit| limit.cost));
+        Ok(envelope)
     }
 
     /// Counts the outcome of a call, once its answer was judged, and hands it on.

@@ -9,10 +9,10 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::limits::WireError;
-use super::{Content, FILE_BYTES_MAX, FileQuery, FileSeen, Repository};
+use super::{Content, FILE_BYTES_MAX, FileSeen, Repository};
 use crate::clock::Timestamp;
 use crate::ids::{Account, FullName, Host, NodeId, Oid, OwnerId, RepoId};
-use crate::repository::Listed;
+use crate::repository::{FileQuery, Listed};
 use crate::work::RepoKey;
 
 /// GitHub allows this many topics.

@@ -7,6 +7,7 @@
 //! `connections × SMALL_BODY_BYTES + budget`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, header};
@@ -14,7 +15,8 @@ use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::public::BUDGET_TIMEOUT;
+/// How long a large body may wait for others to be done with their memory.
+pub const BUDGET_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What every body may hold without asking: two or three times a common push payload.
 pub const SMALL_BODY_BYTES: usize = 32 * 1024;

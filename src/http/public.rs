@@ -36,9 +36,6 @@ pub const IN_FLIGHT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// From a request's headers to the end of its body. GitHub gives up on a delivery after 10 s.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a large body may wait for others to be done with their memory.
-pub const BUDGET_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// How long making a delivery durable may take: half of what GitHub waits for the answer.
 pub const PUSH_TIMEOUT: Duration = Duration::from_secs(5);
 

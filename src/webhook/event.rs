@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+pub use super::wire::DecodeError;
 use super::wire::{self, Text};
 use crate::clock::Timestamp;
 use crate::ids::{FullName, NodeId, Oid, OwnerId, RepoId};
@@ -240,16 +241,6 @@ pub struct Unhandled {
     pub action: Option<String>,
     /// The repository, if it names one.
     pub repository: Option<FullName>,
-}
-
-/// A body that is not what GitHub documents, or not JSON at all.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{path}: {problem}")]
-pub struct DecodeError {
-    /// Where, from the root: `repository.owner.id`; `payload` when it is the body as a whole.
-    pub path: String,
-    /// What was expected there and, where known, at which line and column.
-    pub problem: String,
 }
 
 /// The JSON inside a body: the body itself, or the field `payload` of a form.

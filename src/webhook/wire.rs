@@ -6,9 +6,18 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 
-use super::event::DecodeError;
 use crate::clock::Timestamp;
 use crate::ids::{FullName, InvalidId, Oid};
+
+/// A body that is not what GitHub documents, or not JSON at all.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {problem}")]
+pub struct DecodeError {
+    /// Where, from the root: `repository.owner.id`; `payload` when it is the body as a whole.
+    pub path: String,
+    /// What was expected there and, where known, at which line and column.
+    pub problem: String,
+}
 
 /// A text borrowed from the body unless it holds an escape. Unlike a bare `Cow` it is borrowed
 /// inside an `Option` too.

@@ -30,10 +30,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // Only whoever makes a call to GitHub can count it.
     ("github", &["clock", "config", "ids", "repository", "telemetry", "work"]),
     ("membership", &["config", "ids", "repository"]),
+    // Who a login is, is asked of GitHub and remembered.
+    ("accounts", &["config", "github", "ids", "membership"]),
     ("reconcile", LOOPS),
     ("scan", LOOPS),
     ("worker", &with_steps()),
-    ("view_feed", &["catalog", "clock", "config", "engine", "health", "ids", "telemetry"]),
+    ("schedule", &["accounts", "clock", "config", "engine", "health", "ids", "scan", "work"]),
+    ("view_feed", &["catalog", "clock", "engine", "health", "telemetry", "work"]),
     ("sinks", &["catalog", "clock", "config", "engine"]),
     ("http", HTTP),
     ("app", APP),
@@ -44,6 +47,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 
 /// What a reconcile or a scan is made of.
 const LOOPS: &[&str] = &[
+    "accounts",
     "catalog",
     "clock",
     "config",
@@ -86,6 +90,7 @@ const HTTP: &[&str] = &[
 
 /// Builds everything, so it may know everything below it.
 const APP: &[&str] = &[
+    "accounts",
     "catalog",
     "clock",
     "config",
@@ -98,6 +103,7 @@ const APP: &[&str] = &[
     "reconcile",
     "repository",
     "scan",
+    "schedule",
     "sinks",
     "telemetry",
     "view_feed",

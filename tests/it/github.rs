@@ -8,10 +8,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cuelight::clock::{Clock, SharedClock, Timestamp};
 use cuelight::github::{
-    Content, FILE_BYTES_MAX, FileQuery, GitHub, GitHubError, HostSettings, Owner, RepoRead,
-    Repository, Seen, SetupError, Timeouts,
+    Content, FILE_BYTES_MAX, GitHub, GitHubError, HostSettings, Owner, RepoRead, Repository, Seen,
+    SetupError, Timeouts,
 };
 use cuelight::ids::{Account, Host, NodeId, OwnerId, RepoId};
+use cuelight::repository::FileQuery;
 use cuelight::telemetry::{Metrics, Outcome};
 use cuelight::work::RepoKey;
 use fake_github::{CallKind, Calls, FakeGitHub, Fault, NewRepository, Push, World};

@@ -72,7 +72,8 @@ async fn a_kill_right_after_the_202_loses_nothing() {
         };
         eventually(&by_name(&name)).await;
         eventually(&by_name("svc-0")).await;
+        let process = served.id();
         let (status, log) = served.terminate();
-        assert!(status.success(), "round {round}: {status}\n{}", log.join("\n"));
+        assert!(status.success(), "round {round}, {process}: {status}\n{}", log.join("\n"));
     }
 }
