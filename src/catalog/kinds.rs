@@ -1,7 +1,7 @@
 //! The built-in kinds: what their `spec` must look like, and how they relate to other entities.
 //!
 //! Each kind is one data file in `kinds/`, compiled in; another kind is another file and a line
-//! in [`FILES`]. The files say no more than the rules need; their form is [`Kind`].
+//! in `FILES`. The files say no more than the rules need; their form is [`Kind`].
 
 use std::sync::LazyLock;
 
