@@ -1,6 +1,6 @@
 //! From the bytes of a webhook to the keys that may have changed: verify, decode, route.
 //!
-//! Pure: no I/O, no clock, no async. Nobody behind [`route`] knows GitHub's JSON.
+//! Pure: no I/O, no clock, no async. Nobody behind [`route()`] knows GitHub's JSON.
 
 pub mod event;
 pub mod route;
