@@ -1,6 +1,6 @@
 //! The integration tests: one binary, so that they are linked once.
 
-#![allow(clippy::unwrap_used, reason = "in a test a panic is how one fails")]
+#![expect(clippy::unwrap_used, reason = "in a test a panic is how one fails")]
 
 mod conformance;
 mod model;
