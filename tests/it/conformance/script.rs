@@ -14,7 +14,7 @@ use fastrand::Rng;
 use super::{Rig, account, app, delivery, oid, push_hint, record, repo, repo_key};
 
 /// Few keys, so that they meet.
-const REPOS: u64 = 14;
+const REPOS: u64 = 20;
 const OWNERS: u64 = 3;
 const DELIVERIES: u64 = 40;
 
@@ -66,16 +66,17 @@ fn span(rng: &mut Rng) -> Duration {
 fn settlement(rng: &mut Rng) -> Settlement {
     match rng.u8(0..10) {
         0..=3 => Settlement::Done,
-        4..=6 => Settlement::Retry { error: format!("e{}", rng.u8(..)), after: span(rng) },
-        7 => Settlement::Dead { error: format!("d{}", rng.u8(..)) },
-        8 => Settlement::Delay { after: span(rng) },
+        4..=5 => Settlement::Retry { error: format!("e{}", rng.u8(..)), after: span(rng) },
+        6 => Settlement::Dead { error: format!("d{}", rng.u8(..)) },
+        7..=8 => Settlement::Delay { after: span(rng) },
         _ => Settlement::Release,
     }
 }
 
-/// Mostly a lease of late.
+/// Mostly a lease of late, which is mostly current.
 fn lease(rng: &mut Rng) -> usize {
-    rng.usize(0..=rng.clone().usize(1..12))
+    let oldest = rng.usize(0..8);
+    rng.usize(0..=oldest)
 }
 
 fn push(rng: &mut Rng) -> Op {
@@ -93,39 +94,39 @@ fn push(rng: &mut Rng) -> Op {
 /// Draws a step that depends on nothing but the generator.
 pub fn draw(rng: &mut Rng) -> Op {
     match rng.u32(0..1000) {
-        0..300 => push(rng),
-        300..500 => {
+        0..250 => push(rng),
+        250..450 => {
             let lease = Duration::from_secs([30, 30, 30, 1, 90][rng.usize(0..5)]);
             Op::Take { max: rng.usize(0..6), lease }
         }
-        500..530 => {
+        450..480 => {
             let leases = (0..rng.usize(1..4)).map(|_| lease(rng)).collect();
             Op::Extend { leases, lease: Duration::from_secs(rng.u64(1..60)) }
         }
-        530..680 => {
+        480..600 => {
             let count = rng.usize(1..4);
             Op::Settle { leases: (0..count).map(|_| (lease(rng), settlement(rng))).collect() }
         }
-        680..690 => Op::Gate { owner: rng.u64(1..=OWNERS), secs: rng.u64(0..120) },
-        690..780 => Op::Put {
+        600..610 => Op::Gate { owner: rng.u64(1..=OWNERS), secs: rng.u64(0..120) },
+        610..780 => Op::Put {
             lease: lease(rng),
             owner: rng.u64(1..=OWNERS),
             names: (0..rng.usize(0..4)).map(|_| rng.u8(0..5)).collect(),
             settlement: settlement(rng),
-            event: rng.u8(0..3) == 0,
+            event: rng.u8(0..6) == 0,
         },
-        780..820 => {
-            Op::Remove { lease: lease(rng), settlement: settlement(rng), event: rng.u8(0..3) == 0 }
+        780..850 => {
+            Op::Remove { lease: lease(rng), settlement: settlement(rng), event: rng.u8(0..6) == 0 }
         }
-        820..835 => Op::Retry(key(rng)),
-        835..845 => Op::Drop(key(rng)),
-        845..950 => Op::Advance(match rng.u8(0..20) {
+        850..865 => Op::Retry(key(rng)),
+        865..872 => Op::Drop(key(rng)),
+        872..945 => Op::Advance(match rng.u8(0..20) {
             0 => Duration::from_secs(1200),
             1 if rng.u8(0..6) == 0 => Duration::from_secs(3 * 24 * 3600),
             2..=8 => Duration::from_millis(rng.u64(0..1500)),
             _ => Duration::from_secs(rng.u64(1..30)),
         }),
-        950..956 => Op::Reopen,
+        945..951 => Op::Reopen,
         _ => Op::Look,
     }
 }
@@ -262,7 +263,8 @@ fn put(lease: &LeaseRef, owner: u64, names: &[u8]) -> Change {
     };
     let names: Vec<String> = names.iter().map(|n| format!("n{n}")).collect();
     let mut record = record(id, &names.iter().map(String::as_str).collect::<Vec<_>>());
-    record.account = account(if owner == 1 { 1 } else { 1 + id % OWNERS });
+    // Mostly one account, so that its brake has something to do.
+    record.account = account(if owner == 1 { 1 + id % OWNERS } else { 1 });
     let blob = 100 + names.len() as u64;
     record.files[0].oid = oid(blob);
     let texts = BTreeMap::from([(oid(blob), format!("text {names:?}")), (oid(5), "x".to_owned())]);
