@@ -10,7 +10,7 @@ ARG RUN_IMAGE=docker.io/library/debian:bookworm-slim
 FROM ${BUILD_IMAGE} AS build
 WORKDIR /build
 COPY . .
-RUN cargo build --release --locked --bin cuelight && strip target/release/cuelight
+RUN cargo build --profile dist --locked --bin cuelight && strip target/dist/cuelight
 
 FROM ${RUN_IMAGE}
 # GitHub's certificate is verified against the system's authorities.
@@ -21,7 +21,7 @@ RUN groupadd --system --gid 10001 cuelight \
     && useradd --system --uid 10001 --gid cuelight --home-dir /var/lib/cuelight \
         --shell /usr/sbin/nologin cuelight \
     && install --directory --owner=cuelight --group=cuelight /var/lib/cuelight
-COPY --from=build /build/target/release/cuelight /usr/local/bin/cuelight
+COPY --from=build /build/target/dist/cuelight /usr/local/bin/cuelight
 
 USER 10001:10001
 WORKDIR /var/lib/cuelight
