@@ -57,6 +57,7 @@ impl Demo {
             "first scan: {REPOSITORIES} repositories in {} ms with {calls} calls to GitHub\n",
             started.elapsed().as_millis()
         ));
+        self.idle().await?;
         say("                                              accepted  reconciled  visible   (ms)");
         let is = |name: &'static str, wanted: &'static str| {
             move |view: &View| type_of(view, name).as_deref() == Some(wanted)
@@ -107,7 +108,21 @@ impl Demo {
         let ms = |span: Duration| format!("{:.1}", span.as_secs_f64() * 1000.0);
         let (accepted, reconciled, shown) = (ms(accepted), ms(reconciled), ms(shown));
         say(&format!("  {what:<42}{accepted:>10}{reconciled:>12}{shown:>9}"));
-        Ok(())
+        self.idle().await
+    }
+
+    /// Waits until nothing of the act before is under way, so that the next one is measured alone.
+    async fn idle(&self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut ticks = tokio::time::interval(Duration::from_millis(5));
+        loop {
+            let stats = self.app.inspect.stats().await?;
+            if stats.waiting_event + stats.waiting_scan + stats.held == 0 {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "the queue does not become empty");
+            ticks.tick().await;
+        }
     }
 
     async fn until(

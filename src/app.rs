@@ -21,7 +21,7 @@ use crate::catalog::view::View;
 use crate::clock::{SharedClock, SystemClock, Timestamp};
 use crate::config::{Config, Frequency, Provider, Storage};
 use crate::engine::Queue;
-use crate::engine::queue::{Push, PushKey};
+use crate::engine::queue::{Inspect, Push, PushKey};
 use crate::engine::record::RepoRecord;
 use crate::engine::sqlite::{Options, SqliteEngine};
 use crate::engine::store::Seq;
@@ -70,6 +70,8 @@ pub struct App {
     pub view: watch::Receiver<Arc<View>>,
     /// A worker that is not running, for callers that step by hand.
     pub worker: Worker,
+    /// The queue as operators see it.
+    pub inspect: Arc<dyn Inspect>,
     engine: Arc<SqliteEngine>,
     tasks: TaskTracker,
     stop: Stop,
@@ -150,6 +152,7 @@ impl App {
             internal,
             view: watched,
             worker,
+            inspect: engine.clone(),
             engine,
             tasks: TaskTracker::new(),
             stop,

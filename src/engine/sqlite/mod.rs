@@ -1,9 +1,11 @@
 //! The embedded engine: queue and store in one SQLite file, for one process, with no set-up.
 //!
 //! # Promises
-//! What is acknowledged is on the disk: the write-ahead log is synced at every commit
-//! (`synchronous=FULL`). One writer thread groups concurrent commands into one commit, so that
-//! many callers share one sync. Reads run beside it and never wait for it. A lock file beside
+//! What is acknowledged is on the disk: the write-ahead log is synced at every commit that holds a
+//! push or what an operator asked for (`synchronous=FULL`). What workers do is committed without
+//! waiting for the disk: were it lost in a power cut, the key would still be in the queue and be
+//! done again. One writer thread groups concurrent commands into one commit, so that many callers
+//! share one sync. Reads run beside it and never wait for it. A lock file beside
 //! the database keeps a second process out; so at start every lease is that of a process that
 //! is no more, and is ended at once as an expired one.
 //!
@@ -40,7 +42,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use self::read::Readers;
 use self::session::{Counters, Session, Turns};
-use self::writer::{BUSY, Message, Tell, WAITING_MAX, Writer, submit};
+use self::writer::{BUSY, Durability, Message, Tell, WAITING_MAX, Writer, submit};
 use super::EngineError;
 use super::queue::{
     Entry, Inspect, LEDGER_ROWS_MAX, LeaseRef, LedgerEntry, Push, Pushed, Queue, QueueStats,
@@ -239,6 +241,7 @@ impl SqliteEngine {
             signals: Arc::clone(&signals),
             counters,
             turns,
+            durability: Durability::Synced,
         };
         let thread = std::thread::Builder::new()
             .name("sqlite-writer".to_owned())
@@ -271,13 +274,13 @@ impl SqliteEngine {
         }
     }
 
-    async fn submit<O, F>(&self, run: F) -> Result<O, EngineError>
+    async fn submit<O, F>(&self, durability: Durability, run: F) -> Result<O, EngineError>
     where
         F: FnMut(&mut Session<'_>) -> Result<O, EngineError> + Send + 'static,
         O: Send + 'static,
     {
         let writer = self.writer.as_ref().ok_or_else(writer::closed)?;
-        submit(writer, run).await
+        submit(writer, durability, run).await
     }
 }
 
@@ -348,11 +351,11 @@ fn end_all_leases(
 #[async_trait]
 impl Queue for SqliteEngine {
     async fn push(&self, push: Push) -> Result<Pushed, EngineError> {
-        self.submit(move |session| queue::push(session, &push)).await
+        self.submit(Durability::Synced, move |session| queue::push(session, &push)).await
     }
 
     async fn take(&self, max: usize, lease: Duration) -> Result<Taken, EngineError> {
-        self.submit(move |session| queue::take(session, max, lease)).await
+        self.submit(Durability::Replayable, move |session| queue::take(session, max, lease)).await
     }
 
     async fn extend(
@@ -360,14 +363,15 @@ impl Queue for SqliteEngine {
         leases: Vec<LeaseRef>,
         lease: Duration,
     ) -> Result<Vec<LeaseRef>, EngineError> {
-        self.submit(move |session| queue::extend(session, &leases, lease)).await
+        self.submit(Durability::Replayable, move |session| queue::extend(session, &leases, lease))
+            .await
     }
 
     async fn settle(
         &self,
         leases: Vec<(LeaseRef, Settlement)>,
     ) -> Result<Vec<Settled>, EngineError> {
-        self.submit(move |session| queue::settle(session, &leases)).await
+        self.submit(Durability::Replayable, move |session| queue::settle(session, &leases)).await
     }
 
     async fn gate(
@@ -376,7 +380,10 @@ impl Queue for SqliteEngine {
         until: Timestamp,
         reason: String,
     ) -> Result<(), EngineError> {
-        self.submit(move |session| queue::gate(session, &account, until, &reason)).await
+        self.submit(Durability::Replayable, move |session| {
+            queue::gate(session, &account, until, &reason)
+        })
+        .await
     }
 
     async fn wait(&self, timeout: Duration) {
@@ -412,11 +419,11 @@ impl Inspect for SqliteEngine {
     }
 
     async fn retry(&self, key: WorkKey) -> Result<bool, EngineError> {
-        self.submit(move |session| queue::retry(session, &key)).await
+        self.submit(Durability::Synced, move |session| queue::retry(session, &key)).await
     }
 
     async fn drop(&self, key: WorkKey) -> Result<bool, EngineError> {
-        self.submit(move |session| queue::forget(session, &key)).await
+        self.submit(Durability::Synced, move |session| queue::forget(session, &key)).await
     }
 
     async fn deliveries(&self, limit: usize) -> Result<(Vec<LedgerEntry>, u64), EngineError> {
@@ -436,7 +443,7 @@ impl Store for SqliteEngine {
     }
 
     async fn apply(&self, mut apply: Apply) -> Result<Applied, EngineError> {
-        self.submit(move |session| store::apply(session, &mut apply)).await
+        self.submit(Durability::Replayable, move |session| store::apply(session, &mut apply)).await
     }
 
     async fn summaries(&self, account: Account) -> Result<Vec<Summary>, EngineError> {

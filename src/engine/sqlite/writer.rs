@@ -5,6 +5,11 @@
 //! command in it is answered `Unavailable` and none has changed anything; a command that fails
 //! does not harm the others in its group.
 //!
+//! A commit waits for the disk when any command in it is [`Durability::Synced`]. What is only
+//! [`Durability::Replayable`] survives the death of the process at once, and a power cut from the
+//! next synced commit on, for the log keeps the order of commits: losing it means to do again
+//! what a key that is still in the queue asks for.
+//!
 //! A group runs without savepoints, for failures are rare. When a command fails, the group is
 //! rolled back and runs again with a savepoint around each command. So a job must be able to run
 //! twice, and keeps nothing between its runs.
@@ -33,8 +38,29 @@ pub(super) enum Message {
     Close,
 }
 
+/// What a command's answer promises of a power cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Durability {
+    /// Nothing: were it lost, the queue would have it done again.
+    Replayable,
+    /// That it is on the disk: somebody outside was told so.
+    Synced,
+}
+
+impl Durability {
+    /// The value of `PRAGMA synchronous`.
+    const fn pragma(self) -> &'static str {
+        match self {
+            Self::Replayable => "NORMAL",
+            Self::Synced => "FULL",
+        }
+    }
+}
+
 /// A command with its way back.
 pub(super) trait Job: Send {
+    /// What its answer promises.
+    fn durability(&self) -> Durability;
     /// Does the work inside the open transaction.
     fn run(&mut self, session: &mut Session<'_>) -> Result<(), EngineError>;
     /// Answers the caller: the output of the last run, or why there is none.
@@ -43,6 +69,7 @@ pub(super) trait Job: Send {
 
 /// A [`Job`] made of a closure.
 struct Task<F, O> {
+    durability: Durability,
     run: F,
     output: Option<O>,
     reply: oneshot::Sender<Result<O, EngineError>>,
@@ -53,6 +80,10 @@ where
     F: FnMut(&mut Session<'_>) -> Result<O, EngineError> + Send,
     O: Send,
 {
+    fn durability(&self) -> Durability {
+        self.durability
+    }
+
     fn run(&mut self, session: &mut Session<'_>) -> Result<(), EngineError> {
         self.output = Some((self.run)(session)?);
         Ok(())
@@ -65,14 +96,18 @@ where
     }
 }
 
-/// Hands a command to the writer and waits until it is durable.
-pub(super) async fn submit<F, O>(writer: &mpsc::Sender<Message>, run: F) -> Result<O, EngineError>
+/// Hands a command to the writer and waits until it is committed as durably as asked.
+pub(super) async fn submit<F, O>(
+    writer: &mpsc::Sender<Message>,
+    durability: Durability,
+    run: F,
+) -> Result<O, EngineError>
 where
     F: FnMut(&mut Session<'_>) -> Result<O, EngineError> + Send + 'static,
     O: Send + 'static,
 {
     let (reply, answer) = oneshot::channel();
-    let task = Task { run, output: None, reply };
+    let task = Task { durability, run, output: None, reply };
     writer.send(Message::Job(Box::new(task))).await.map_err(|_| closed())?;
     answer.await.map_err(|_| closed())?
 }
@@ -90,6 +125,8 @@ pub(super) struct Writer {
     pub signals: std::sync::Arc<Signals>,
     pub counters: Counters,
     pub turns: Turns,
+    /// The setting in force on `conn`.
+    pub durability: Durability,
 }
 
 impl Writer {
@@ -151,6 +188,8 @@ impl Writer {
         outcomes: &mut Vec<Result<(), EngineError>>,
     ) -> Result<Tell, Failed> {
         outcomes.clear();
+        let wanted = group.iter().map(|job| job.durability()).max();
+        self.promise(wanted.unwrap_or(Durability::Synced)).map_err(Failed::sql)?;
         let now = self.clock.now();
         let counters = self.counters;
         let tx = self
@@ -189,6 +228,17 @@ impl Writer {
         session.counters.save(&tx, &counters).map_err(Failed::Group)?;
         tx.commit().map_err(Failed::sql)?;
         Ok(tell)
+    }
+}
+
+impl Writer {
+    /// Makes the next commit as durable as `wanted`.
+    fn promise(&mut self, wanted: Durability) -> rusqlite::Result<()> {
+        if self.durability != wanted {
+            self.conn.pragma_update(None, "synchronous", wanted.pragma())?;
+            self.durability = wanted;
+        }
+        Ok(())
     }
 }
 
@@ -245,3 +295,66 @@ pub(super) struct Tell {
 
 /// How long a statement waits for a lock that another program holds on the file.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::{Notify, watch};
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::engine::sqlite::schema;
+
+    fn writer(path: &std::path::Path) -> Writer {
+        let conn = schema::open_writer(path, BUSY).expect("a new file");
+        let counters = Counters::load(&conn).expect("a new file");
+        let signals = Signals {
+            work: Notify::new(),
+            due: watch::Sender::new(None),
+            change: watch::Sender::new(0),
+        };
+        Writer {
+            conn,
+            clock: Arc::new(SystemClock),
+            options: Options::default(),
+            signals: Arc::new(signals),
+            counters,
+            turns: Turns::default(),
+            durability: Durability::Synced,
+        }
+    }
+
+    /// The level at which a group of commands of these durabilities is committed.
+    fn level(writer: &mut Writer, group: &[Durability]) -> i64 {
+        let mut answers = Vec::new();
+        let mut jobs: Vec<Box<dyn Job>> = Vec::new();
+        for durability in group {
+            let (reply, answer) = oneshot::channel();
+            let run = |session: &mut Session<'_>| {
+                let level = session.conn.query_row("PRAGMA synchronous", [], |row| row.get(0));
+                Ok::<i64, EngineError>(level.expect("a pragma"))
+            };
+            jobs.push(Box::new(Task { durability: *durability, run, output: None, reply }));
+            answers.push(answer);
+        }
+        writer.commit_group(&mut jobs);
+        let mut levels = answers.iter_mut().map(|a| a.try_recv().expect("answered").expect("done"));
+        let first = levels.next().expect("one command at least");
+        assert!(levels.all(|level| level == first));
+        first
+    }
+
+    #[test]
+    fn a_group_waits_for_the_disk_when_one_of_its_commands_must() {
+        const NORMAL: i64 = 1;
+        const FULL: i64 = 2;
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut writer = writer(&dir.path().join("cuelight.db"));
+        let (synced, replayable) = (Durability::Synced, Durability::Replayable);
+        assert_eq!(level(&mut writer, &[synced]), FULL);
+        assert_eq!(level(&mut writer, &[replayable, replayable]), NORMAL);
+        assert_eq!(level(&mut writer, &[replayable, synced, replayable]), FULL);
+        assert_eq!(level(&mut writer, &[replayable]), NORMAL);
+    }
+}
