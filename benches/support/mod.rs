@@ -5,6 +5,8 @@
 mod process;
 
 use std::path::Path;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -144,11 +146,30 @@ fn read_metric(body: &[u8], sample: &str) -> Option<f64> {
     line.rsplit_once(' ')?.1.parse().ok()
 }
 
+/// A percentile of sorted spans.
+pub fn at(sorted: &[Duration], percent: usize) -> Duration {
+    sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)]
+}
+
 /// A percentile of sorted spans, in ms.
 pub fn percentile(sorted: &[Duration], percent: usize) -> String {
-    let at = (sorted.len() * percent / 100).min(sorted.len() - 1);
-    format!("{:.2} ms", sorted[at].as_secs_f64() * 1000.0)
+    format!("{:.2} ms", at(sorted, percent).as_secs_f64() * 1000.0)
 }
+
+/// Says whether a bound holds; a missed one makes the bench fail at its end.
+pub fn holds(what: &str, held: bool) {
+    say(&format!("  {} {what}", if held { "ok    " } else { "MISSED" }));
+    if !held {
+        MISSED.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Ends the process as the bounds say.
+pub fn exit() -> ExitCode {
+    if MISSED.load(Ordering::Relaxed) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+static MISSED: AtomicBool = AtomicBool::new(false);
 
 #[expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 pub fn say(line: &str) {
