@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::accounts::Accounts;
 use crate::catalog::process_file;
 use crate::catalog::view::View;
-use crate::clock::{SharedClock, SystemClock, Timestamp};
+use crate::clock::{Clock, SharedClock, SystemClock, Timestamp};
 use crate::config::{Config, Frequency, Provider, Storage};
 use crate::engine::Queue;
 use crate::engine::queue::{Inspect, Push, PushKey};
@@ -95,8 +95,16 @@ struct Stop {
 /// When it cannot start; the text says which address, file or key is at fault.
 pub async fn serve(config: Config) -> anyhow::Result<()> {
     let signal = stop_signal()?;
+    let info = info(&config, SystemClock.now());
     let app = App::start(config, Parts::default()).await?;
-    tracing::info!("webhooks: http://{}/webhooks/github", app.public);
+    tracing::info!("cuelight {}, storage: {}", info.version, info.storage_url);
+    match info.webhooks {
+        Webhooks::On => tracing::info!("webhooks: http://{}/webhooks/github", app.public),
+        Webhooks::Off => tracing::info!(
+            "webhooks: off, changes are found by scans only; set CUELIGHT_WEBHOOK_SECRET or \
+             webhooks.secrets"
+        ),
+    }
     tracing::info!("catalog: http://{}/api/catalog/entities", app.internal);
     tracing::info!("health: http://{}/health", app.internal);
     signal.await;

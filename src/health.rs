@@ -67,6 +67,11 @@ impl Health {
         self.lock().remove(name);
     }
 
+    /// How `name` is; nothing when nobody has said so yet.
+    pub fn state(&self, name: &str) -> Option<CheckState> {
+        self.lock().get(name).map(|check| check.state)
+    }
+
     /// Every check by name.
     pub fn checks(&self) -> BTreeMap<String, Check> {
         self.lock().clone()

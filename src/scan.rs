@@ -295,7 +295,8 @@ impl Scanner {
     }
 
     fn tell(&self, account: &Account, result: &ScanResult) {
-        let check = format!("scan:{}", self.accounts.label(account, None));
+        let label = self.accounts.label(account, None);
+        let check = format!("scan:{label}");
         let seconds = result.ended_at.since(result.started_at).as_secs_f64();
         let (state, detail) = match &result.error {
             Some(error) => (CheckState::Degraded, format!("the last scan failed: {error}")),
@@ -310,7 +311,7 @@ impl Scanner {
         };
         let outcome = if result.error.is_none() { "ok" } else { "failed" };
         Metrics::count(&self.metrics.scans, outcome);
-        tracing::info!(account = %account, outcome, "scan of {account}: {detail}");
+        tracing::info!(account = %account, outcome, "scan of {label}: {detail}");
         self.health.set(&check, state, detail);
     }
 }

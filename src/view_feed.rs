@@ -85,6 +85,7 @@ impl ViewFeed {
             match self.catch_up(at, &fingerprint).await {
                 Ok(now_at) if now_at > at => at = now_at,
                 Ok(_) => {
+                    self.tell_in_step();
                     tokio::select! {
                         () = self.store.wait_change(at, LOOK_EVERY) => {}
                         () = stop.cancelled() => {}
@@ -120,6 +121,14 @@ impl ViewFeed {
             Metrics::observe(&self.metrics.visible_lag, now.since(cued_at));
         }
         Ok(seq)
+    }
+
+    /// Says that the view is as the storage, if it was said not to be.
+    fn tell_in_step(&self) {
+        if self.health.state("view") == Some(CheckState::Degraded) {
+            let entities = self.view.borrow().counts().entities;
+            self.health.set("view", CheckState::Ok, format!("{entities} entities"));
+        }
     }
 
     fn publish(&self, view: View) {

@@ -293,7 +293,8 @@ impl Worker {
         errors: impl Iterator<Item = &'a GitHubError>,
     ) -> Result<(), EngineError> {
         let name = leases.iter().find_map(|lease| lease.hint.name.as_ref());
-        let check = format!("github:{}", self.scanner.accounts.label(account, name));
+        let label = self.scanner.accounts.label(account, name);
+        let check = format!("github:{label}");
         let mut failed = 0;
         let mut last = None;
         for error in errors {
@@ -305,6 +306,7 @@ impl Worker {
                 GitHubError::Transient(_) | GitHubError::NoSuchOwner(_) => continue,
             };
             self.health.set(&check, CheckState::Degraded, error.to_string());
+            tracing::warn!(account = %account, "{label} rests until {until}: {error}");
             self.queue.gate(account.clone(), until, error.to_string()).await?;
             return Ok(());
         }

@@ -241,6 +241,10 @@ pub trait Queue: Send + Sync {
 /// The verbs of operators.
 #[async_trait]
 pub trait Inspect: Send + Sync {
+    /// Writes what changes nothing, durably: it fails exactly when a push would, while reads may
+    /// go on.
+    async fn probe(&self) -> Result<(), EngineError>;
+
     /// Counts and ages, for health and metrics.
     async fn stats(&self) -> Result<QueueStats, EngineError>;
 

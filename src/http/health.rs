@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio::time::timeout;
 
+use crate::engine::EngineError;
 use crate::engine::queue::QueueStats;
 use crate::engine::store::Held;
 use crate::health::{Check, CheckState, overall};
@@ -62,34 +63,27 @@ pub async fn livez() -> &'static str {
     "ok"
 }
 
-/// The process can serve: the view is loaded and the storage answers.
+/// The process can serve: the view is loaded and the storage takes what is written.
 pub async fn readyz(State(state): State<Shared>) -> Response {
     if !state.view().is_complete() {
         return (StatusCode::SERVICE_UNAVAILABLE, NOT_LOADED).into_response();
     }
-    match stats(&state).await {
-        Ok(_) => "ok".into_response(),
+    match in_time(state.inspect.probe()).await {
+        Ok(()) => "ok".into_response(),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason).into_response(),
     }
 }
 
 /// The queue's numbers, or in words why the storage gave none in time.
 pub(super) async fn stats(state: &InternalState) -> Result<QueueStats, String> {
-    match timeout(STORAGE_TIMEOUT, state.inspect.stats()).await {
-        Ok(answer) => answer.map_err(|error| error.to_string()),
-        Err(_) => Err(too_slow()),
-    }
+    in_time(state.inspect.stats()).await
 }
 
-async fn held(state: &InternalState) -> Result<Vec<Held>, String> {
-    match timeout(STORAGE_TIMEOUT, state.store.held()).await {
+async fn in_time<T>(asked: impl Future<Output = Result<T, EngineError>>) -> Result<T, String> {
+    match timeout(STORAGE_TIMEOUT, asked).await {
         Ok(answer) => answer.map_err(|error| error.to_string()),
-        Err(_) => Err(too_slow()),
+        Err(_) => Err(format!("the storage did not answer within {} s", STORAGE_TIMEOUT.as_secs())),
     }
-}
-
-fn too_slow() -> String {
-    format!("the storage did not answer within {} s", STORAGE_TIMEOUT.as_secs())
 }
 
 async fn exercise(state: &InternalState) {
@@ -102,23 +96,43 @@ async fn exercise(state: &InternalState) {
             "no webhook secret is configured; changes are found by scans only",
         ),
     }
-    let view = state.view();
-    if view.is_complete() {
-        let detail = format!("{} entities, change {}", view.counts().entities, view.seq());
-        health.set("view", CheckState::Ok, detail);
-    } else {
-        health.set("view", CheckState::Failing, NOT_LOADED);
+    if state.info.providers.is_empty() {
+        let detail = "no provider is configured, so nothing is read: give --org ORG or \
+                      catalog.providers.github";
+        health.set("providers", CheckState::Off, detail);
     }
-    match tokio::join!(stats(state), held(state)) {
-        (Ok(stats), Ok(held)) => {
-            health.set("storage", CheckState::Ok, stats.durability.clone());
+    set_view(state);
+    let held = in_time(state.store.held());
+    // Reads go on while nothing can be written, and then webhooks are lost: so that is tried too.
+    let (written, stats, held) = tokio::join!(in_time(state.inspect.probe()), stats(state), held);
+    let mut storage = written;
+    match stats {
+        Ok(stats) => {
             set_queue(state, &stats);
             set_gates(state, &stats);
-            set_removals(state, &held);
+            if storage.is_ok() {
+                health.set("storage", CheckState::Ok, stats.durability);
+            }
         }
-        (Err(reason), _) | (_, Err(reason)) => {
-            health.set("storage", CheckState::Failing, reason);
-        }
+        Err(reason) => storage = Err(reason),
+    }
+    match held {
+        Ok(held) => set_removals(state, &held),
+        Err(reason) => storage = Err(reason),
+    }
+    if let Err(reason) = storage {
+        health.set("storage", CheckState::Failing, reason);
+    }
+}
+
+/// Says whether the view is loaded; that it cannot follow the storage, its feed says.
+fn set_view(state: &InternalState) {
+    let view = state.view();
+    if !view.is_complete() {
+        state.health.set("view", CheckState::Failing, NOT_LOADED);
+    } else if state.health.state("view") != Some(CheckState::Degraded) {
+        let detail = format!("{} entities, change {}", view.counts().entities, view.seq());
+        state.health.set("view", CheckState::Ok, detail);
     }
 }
 

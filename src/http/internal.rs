@@ -15,7 +15,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::http::answer::render_errors;
 use crate::http::auth::{Guard, require};
-use crate::http::state::Shared;
+use crate::http::state::{Shared, route};
 use crate::http::{catalog_api, cuelight_api, health, metrics};
 
 pub use crate::http::state::{Info, InternalState, ProviderInfo, Webhooks};
@@ -29,14 +29,13 @@ pub fn router(state: InternalState) -> Router {
         let routes = routes.fallback(empty).method_not_allowed_fallback(empty);
         routes.layer(guard.clone()).layer(from_fn(render_errors))
     };
-    Router::new()
+    let open = route(Router::new(), "/health", get(health::health));
+    let open = route(open, "/livez", get(health::livez));
+    let open = route(open, "/readyz", get(health::readyz));
+    let open = route(open, "/metrics", get(metrics::metrics));
+    open.route("/", get(index))
         .nest("/api/catalog", guarded(catalog_api::routes()))
         .nest("/api/cuelight/v1", guarded(cuelight_api::routes()))
-        .route("/", get(index))
-        .route("/health", get(health::health))
-        .route("/livez", get(health::livez))
-        .route("/readyz", get(health::readyz))
-        .route("/metrics", get(metrics::metrics))
         .with_state(state)
         .layer(CatchPanicLayer::new())
 }

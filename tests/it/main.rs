@@ -17,4 +17,5 @@ mod slow_sockets;
 mod stories;
 mod support;
 mod view;
+mod view_feed;
 mod webhook_fixtures;

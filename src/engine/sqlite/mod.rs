@@ -409,6 +409,10 @@ impl Queue for SqliteEngine {
 
 #[async_trait]
 impl Inspect for SqliteEngine {
+    async fn probe(&self) -> Result<(), EngineError> {
+        self.submit(Durability::Synced, |session| queue::probe(session)).await
+    }
+
     async fn stats(&self) -> Result<QueueStats, EngineError> {
         let now = self.clock.now();
         self.readers.run(move |conn| read::stats(conn, now)).await

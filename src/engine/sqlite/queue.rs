@@ -6,6 +6,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::columns::{account, from_json, load, save, to_json, work_key};
 use super::row::{Company, RowState};
+use super::schema::VERSION;
 use super::session::Session;
 use crate::clock::Timestamp;
 use crate::engine::EngineError;
@@ -22,6 +23,12 @@ const TRIM_TURN: i64 = 64;
 /// How many of the oldest deliveries a trim looks at: more than came in since the last one, so
 /// that a ledger that is too long becomes shorter.
 const TRIM_ROWS: i64 = 4 * TRIM_TURN;
+
+/// See [`Inspect::probe`](crate::engine::queue::Inspect::probe). Of all writes only the header is
+/// written again although it stays the same; a row that stays the same never reaches the disk.
+pub(super) fn probe(session: &Session<'_>) -> Result<(), EngineError> {
+    Ok(session.conn.pragma_update(None, "user_version", VERSION)?)
+}
 
 /// See [`Queue::push`](crate::engine::Queue::push).
 pub(super) fn push(session: &mut Session<'_>, push: &Push) -> Result<Pushed, EngineError> {

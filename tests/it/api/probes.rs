@@ -87,6 +87,33 @@ async fn health_fails_while_the_storage_is_away_or_the_view_not_loaded() {
 }
 
 #[tokio::test]
+async fn a_storage_that_only_reads_fails_health_and_readiness() {
+    let api = open(bookshop());
+    api.engine.script(|script| (script.is_read_only, script.stats) = (true, busy()));
+    let health = api.get("/health").await;
+    assert_eq!(health.status, StatusCode::SERVICE_UNAVAILABLE);
+    let checks = &health.json()["checks"];
+    assert_eq!(checks["storage"]["state"], "failing");
+    assert!(checks["storage"]["detail"].to_string().contains("the disk is full"));
+    assert_eq!(checks["queue"]["state"], "degraded", "what can be read is told: {checks}");
+    let ready = api.get("/readyz").await;
+    assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
+    api.engine.script(|script| script.is_read_only = false);
+    assert_eq!(api.get("/health").await.json()["checks"]["storage"]["state"], "ok");
+}
+
+#[tokio::test]
+async fn a_view_that_cannot_follow_stays_degraded_until_its_feed_says_otherwise() {
+    let api = open(bookshop());
+    api.health.set("view", CheckState::Degraded, "the view cannot follow the storage");
+    for _ in 0..2 {
+        let health = api.get("/health").await.json();
+        assert_eq!(health["checks"]["view"]["state"], "degraded", "{health}");
+        assert_eq!(health["status"], "degraded");
+    }
+}
+
+#[tokio::test]
 async fn a_storage_that_hangs_fails_health_after_a_second() {
     let api = open(bookshop());
     api.engine.script(|script| script.is_stuck = true);
@@ -158,7 +185,7 @@ async fn tokens_open_everything_and_probes_need_none() {
             assert_eq!(answer.status, StatusCode::OK, "{path} {right}");
         }
     }
-    for path in ["/health", "/livez", "/readyz", "/metrics"] {
+    for path in ["/health", "/livez", "/readyz", "/metrics", "/health/", "/metrics/"] {
         assert_eq!(api.get(path).await.status, StatusCode::OK, "{path}");
     }
     let unknown = api.get("/api/catalog/nope").await;

@@ -159,9 +159,23 @@ async fn while_the_file_is_locked_commands_are_unavailable_and_then_work_again()
     let error = engine.push(push_of(2, 1)).await.unwrap_err();
     assert!(matches!(error, EngineError::Unavailable(_)), "{error}");
     assert_eq!(engine.list(State::Waiting, 9).await.unwrap().1, 1, "reads go on");
+    assert!(engine.probe().await.is_err(), "an operator is told");
     other.execute_batch("ROLLBACK").unwrap();
     let pushed = engine.push(push_of(2, 1)).await.unwrap();
     assert_eq!(pushed, Pushed::Accepted(vec![Marked::Queued]), "nothing of it was kept");
+    engine.probe().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_probe_reaches_the_disk() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("c.db");
+    let engine = open(&path).unwrap();
+    engine.push(push_of(1, 1)).await.unwrap();
+    let log_bytes = || std::fs::metadata(dir.path().join("c.db-wal")).unwrap().len();
+    let before = log_bytes();
+    engine.probe().await.unwrap();
+    assert!(log_bytes() > before, "a full disk would show");
 }
 
 #[tokio::test]

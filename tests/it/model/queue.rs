@@ -371,6 +371,10 @@ impl Queue for Model {
 
 #[async_trait]
 impl Inspect for Model {
+    async fn probe(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     async fn stats(&self) -> Result<QueueStats, EngineError> {
         let now = self.clock.now();
         let memory = self.state.lock().unwrap();

@@ -21,6 +21,8 @@ use cuelight::work::{RepoKey, WorkKey};
 pub struct Script {
     /// Every question fails.
     pub is_away: bool,
+    /// Questions are answered, nothing is written.
+    pub is_read_only: bool,
     /// No question is ever answered.
     pub is_stuck: bool,
     /// Answers [`Inspect::stats`].
@@ -89,6 +91,13 @@ impl Queue for StubEngine {
 
 #[async_trait]
 impl Inspect for StubEngine {
+    async fn probe(&self) -> Result<(), EngineError> {
+        if self.script(|script| script.is_read_only) {
+            return Err(EngineError::Unavailable("the disk is full".to_owned()));
+        }
+        self.answer(|_| ()).await
+    }
+
     async fn stats(&self) -> Result<QueueStats, EngineError> {
         self.answer(|script| script.stats.clone()).await
     }
@@ -150,10 +159,12 @@ impl Store for StubEngine {
     }
 
     async fn changes(&self, _: Seq, _: usize) -> Result<Option<Vec<ChangeEntry>>, EngineError> {
-        Err(outside())
+        self.answer(|_| Some(Vec::new())).await
     }
 
-    async fn wait_change(&self, _: Seq, _: Duration) {}
+    async fn wait_change(&self, _: Seq, _: Duration) {
+        std::future::pending().await
+    }
 
     async fn held(&self) -> Result<Vec<Held>, EngineError> {
         self.answer(|script| script.held.clone()).await
