@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, ConfigErrors, LoadArgs, Loaded};
+use crate::config::{Config, ConfigErrors, LoadArgs, Loaded, Rules};
 use crate::telemetry;
 
 /// Done.
@@ -79,9 +79,20 @@ struct ConfigFiles {
 
 impl ConfigFiles {
     fn load(self, org: Option<String>) -> Result<Loaded, ConfigErrors> {
-        let args = LoadArgs { app_configs: self.app_configs, files: self.files, org };
-        Config::load(&args, |name| std::env::var(name).ok())
+        Config::load(&self.args(org), variable)
     }
+
+    fn load_rules(self) -> Result<Rules, ConfigErrors> {
+        Config::load_rules(&self.args(None), variable)
+    }
+
+    fn args(self, org: Option<String>) -> LoadArgs {
+        LoadArgs { app_configs: self.app_configs, files: self.files, org }
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// Does what the whole process needs once, before anything else: one crypto stack for TLS, and
@@ -104,8 +115,8 @@ pub fn run(
     };
     match line.command {
         Command::Serve { config, org } => with_config(config.load(org), err, serve::run),
-        Command::Validate { paths, config } => with_config(config.load(None), err, |loaded, _| {
-            Ok(match validate::run(&paths, &loaded.config.rules.allowed_kinds(), out)? {
+        Command::Validate { paths, config } => with_config(config.load_rules(), err, |rules, _| {
+            Ok(match validate::run(&paths, &rules.allowed_kinds(), out)? {
                 0 => DONE,
                 _ => FAILED,
             })
@@ -132,10 +143,10 @@ fn tell(answer: clap::Error, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     }
 }
 
-fn with_config(
-    loaded: Result<Loaded, ConfigErrors>,
+fn with_config<T>(
+    loaded: Result<T, ConfigErrors>,
     err: &mut dyn Write,
-    run: impl FnOnce(Loaded, &mut dyn Write) -> anyhow::Result<u8>,
+    run: impl FnOnce(T, &mut dyn Write) -> anyhow::Result<u8>,
 ) -> u8 {
     let loaded = match loaded {
         Ok(loaded) => loaded,

@@ -11,8 +11,8 @@ use secrecy::SecretString;
 
 use super::error::{ConfigError, ConfigErrors, Origin, Source, SourceKind};
 use super::layers::{self, Entry, Tree, Value};
-use super::reader::{Item, Keys, Reader};
-use super::{Config, DEFAULTS, github, service};
+use super::reader::{Item, Keys, Reader, Section};
+use super::{Config, DEFAULTS, Rules, github, service};
 
 /// What the command line says of the configuration.
 #[derive(Debug, Clone, Default)]
@@ -72,13 +72,33 @@ impl Config {
         let token = env(TOKEN_VARIABLE).filter(|token| !token.trim().is_empty());
         let token = token.map(|token| SecretString::from(token.trim().to_owned()));
         let config = read(&reader, &root, token);
-        let (mut errors, warnings) = reader.into_findings();
-        match config {
-            Some(config) if errors.is_empty() => Ok(Loaded { config, warnings }),
-            _ => {
-                errors.sort_by_key(|error| place(&error.origin));
-                Err(ConfigErrors(errors))
-            }
+        let (config, warnings) = judge(config, reader)?;
+        Ok(Loaded { config, warnings })
+    }
+
+    /// Reads `catalog.rules` alone, for a place that has the files and not the secrets, such as
+    /// the CI of a repository: variables elsewhere in the files need not be set.
+    pub fn load_rules(
+        args: &LoadArgs,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<Rules, ConfigErrors> {
+        let root = lay_all(args, &env)?;
+        let reader = Reader::new(&env);
+        let item = Item { path: String::new(), tree: &root };
+        let catalog = reader.section(&item, ROOT).and_then(|root| catalog(&reader, &root));
+        let rules = catalog.and_then(|catalog| service::rules(&reader, &catalog));
+        Ok(judge(rules, reader)?.0)
+    }
+}
+
+/// What was read, unless there was any error.
+fn judge<T>(read: Option<T>, reader: Reader<'_>) -> Result<(T, Vec<String>), ConfigErrors> {
+    let (mut errors, warnings) = reader.into_findings();
+    match read {
+        Some(read) if errors.is_empty() => Ok((read, warnings)),
+        _ => {
+            errors.sort_by_key(|error| place(&error.origin));
+            Err(ConfigErrors(errors))
         }
     }
 }
@@ -98,8 +118,7 @@ fn read(reader: &Reader<'_>, root: &Tree, token: Option<SecretString>) -> Option
     let workers = service::workers(reader, &root);
     let log = service::log(reader, &root);
     let integrations = github::integrations(reader, &root, token);
-    let catalog = reader.required(&root, "catalog");
-    let catalog = catalog.and_then(|i| reader.section(&i, Keys::only(&["providers", "rules"])))?;
+    let catalog = catalog(reader, &root)?;
     let providers = github::providers(reader, &catalog, integrations.as_deref());
     let rules = service::rules(reader, &catalog);
     Some(Config {
@@ -112,6 +131,11 @@ fn read(reader: &Reader<'_>, root: &Tree, token: Option<SecretString>) -> Option
         rules: rules?,
         log: log?,
     })
+}
+
+fn catalog<'a>(reader: &Reader<'_>, root: &Section<'a>) -> Option<Section<'a>> {
+    let catalog = reader.required(root, "catalog")?;
+    reader.section(&catalog, Keys::only(&["providers", "rules"]))
 }
 
 fn lay_all(args: &LoadArgs, env: &dyn Fn(&str) -> Option<String>) -> Result<Tree, ConfigErrors> {

@@ -139,9 +139,9 @@ fn set_view(state: &InternalState) {
 fn set_queue(state: &InternalState, stats: &QueueStats) {
     if stats.dead > 0 {
         let detail = format!(
-            "{} keys failed too often and were given up; see `cuelight queue ls`, then \
+            "given up after too many failures: {}; see `cuelight queue ls`, then \
              `cuelight queue retry`",
-            stats.dead
+            if stats.dead == 1 { "1 key".to_owned() } else { format!("{} keys", stats.dead) }
         );
         state.health.set("queue", CheckState::Degraded, detail);
         return;

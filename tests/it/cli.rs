@@ -173,7 +173,7 @@ fn a_wrong_configuration_exits_2_and_says_where() {
     let expected = "cuelight: the configuration is not usable:\n\
                     own.yaml:1:10: `workers`: expected a whole number from 1 to 64\n\
                     own.yaml:3:3: unknown key `ulr` in `storage`; did you mean `url`?\n";
-    for command in [&["serve"][..], &["healthcheck"], &["queue", "ls"], &["validate", "."]] {
+    for command in [&["serve"][..], &["healthcheck"], &["queue", "ls"]] {
         let after_all = [command, &["--config", "own.yaml"]].concat();
         assert_eq!(world.run(&after_all), Ran::new(2, "", expected), "{after_all:?}");
         let after_name = [&command[..1], &["--config", "own.yaml"], &command[1..]].concat();
@@ -378,4 +378,19 @@ fn validate_exits_1_when_there_are_problems_and_keeps_the_configured_rules() {
     assert!(refused.out.starts_with("catalog-info.yaml:"), "{}", refused.out);
     let allowed = world.run(&["validate", ".", "--config", "own.yaml"]);
     assert_eq!((allowed.code, allowed.err.as_str()), (0, ""), "{}", allowed.out);
+}
+
+#[test]
+fn validate_needs_the_rules_of_the_configuration_and_not_its_secrets() {
+    let group = "apiVersion: backstage.io/v1alpha1\nkind: Group\nmetadata: {name: a}\n\
+                 spec: {type: team, children: []}\n";
+    let app = "integrations: {github: [{host: github.com, token: '${NOT_SET}'}]}\n\
+               catalog: {rules: [{allow: [Group]}]}\n";
+    let world = World::new().file("catalog-info.yaml", group).file("app.yaml", app);
+    let ran = world.run(&["validate", ".", "--app-config", "app.yaml"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{}", ran.out);
+    let wrong = World::new().file("own.yaml", "catalog: {rules: 7}");
+    let ran = wrong.run(&["validate", ".", "--config", "own.yaml"]);
+    assert_eq!(ran.code, 2, "{}", ran.out);
+    assert!(ran.err.contains("own.yaml:1:18:"), "{}", ran.err);
 }
