@@ -68,6 +68,12 @@ impl Slice {
     fn page<T>(&self, items: impl Iterator<Item = T>, total: u64) -> Page<T> {
         Page::new(items.skip(self.offset).take(self.limit).collect(), self.offset, total)
     }
+
+    /// The same of a list of the storage: nobody is sent on to where [`end`](Self::end) refuses.
+    fn stored_page<T>(&self, items: impl Iterator<Item = T>, total: u64) -> Page<T> {
+        let page = self.page(items, total);
+        Page { next: page.next.filter(|next| *next < LIMIT_MAX as u64), ..page }
+    }
 }
 
 #[derive(Serialize)]
@@ -323,7 +329,7 @@ struct DeliveryBody {
 async fn deliveries(State(state): State<Shared>, request: Request) -> Result<Response, ApiError> {
     let slice = Slice::parse(&Params::parse(&request, &["limit", "offset"])?)?;
     let (entries, total) = state.inspect.deliveries(slice.end()?).await?;
-    Ok(json(StatusCode::OK, &slice.page(entries.into_iter().map(DeliveryBody::from), total)))
+    Ok(json(StatusCode::OK, &slice.stored_page(entries.into_iter().map(DeliveryBody::from), total)))
 }
 
 impl From<LedgerEntry> for DeliveryBody {
@@ -378,7 +384,7 @@ async fn queue(State(state): State<Shared>, request: Request) -> Result<Response
         entries.extend(found);
         total += count;
     }
-    Ok(json(StatusCode::OK, &slice.page(entries.into_iter().map(EntryBody::from), total)))
+    Ok(json(StatusCode::OK, &slice.stored_page(entries.into_iter().map(EntryBody::from), total)))
 }
 
 impl From<Entry> for EntryBody {

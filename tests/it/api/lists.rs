@@ -125,6 +125,19 @@ async fn deliveries_are_listed_newest_first_in_pages() {
 }
 
 #[tokio::test]
+async fn who_follows_next_through_a_long_list_is_never_refused() {
+    let api = open(View::empty());
+    api.engine.script(|script| script.deliveries = (0..10_001).rev().map(delivery).collect());
+    let mut next = json!(0);
+    while !next.is_null() {
+        let page = api.get(&format!("/api/cuelight/v1/deliveries?limit=4000&offset={next}")).await;
+        assert_eq!(page.status, StatusCode::OK, "{}", page.text);
+        assert_eq!(page.json()["total"], 10_001);
+        next = page.json()["next"].clone();
+    }
+}
+
+#[tokio::test]
 async fn the_queue_is_listed_by_state_and_the_dead_first() {
     let api = open(View::empty());
     api.engine.script(|script| {
