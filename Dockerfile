@@ -26,7 +26,6 @@ COPY --from=build /build/target/dist/cuelight /usr/local/bin/cuelight
 USER 10001:10001
 WORKDIR /var/lib/cuelight
 VOLUME /var/lib/cuelight
-ENV CUELIGHT_STORAGE_URL=sqlite:/var/lib/cuelight/cuelight.db
 # 8080: webhooks, for GitHub. 7007: the API, on the container's loopback until it is configured.
 EXPOSE 8080 7007
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
