@@ -143,8 +143,10 @@ impl Worker {
             () = self.renew(&taken.leases) => Vec::new(),
             () = self.hurry.cancelled() => self.release(&taken.leases).await?,
         };
-        for outcome in &outcomes {
-            Metrics::count(&self.metrics.runs, outcome.label());
+        for (lease, outcome) in taken.leases.iter().zip(&outcomes) {
+            let outcome = outcome.label();
+            Metrics::count(&self.metrics.runs, outcome);
+            tracing::debug!(key = %lease.key, outcome, "{}: {outcome}", shown(lease));
         }
         let keys = taken.leases.into_iter().map(|lease| lease.key);
         Ok(Step::Worked(keys.zip(outcomes).collect()))
@@ -223,7 +225,7 @@ impl Worker {
                 if delayed { Outcome::Delayed } else { Outcome::Done }
             }
             Applied::Held(_) => {
-                tracing::warn!(key = %lease.key, "the brake holds the removal of {}", lease.key);
+                tracing::warn!(key = %lease.key, "the brake holds the removal of {}", shown(lease));
                 Outcome::Held
             }
             Applied::Stale => Outcome::Stale,
@@ -241,7 +243,7 @@ impl Worker {
                 let error = error.to_string();
                 tracing::warn!(
                     key = %lease.key, attempt = lease.attempt, %error,
-                    "{} failed", lease.key
+                    "{} failed", shown(lease)
                 );
                 self.settle(lease, Settlement::Retry { error, after }).await
             }
@@ -251,7 +253,7 @@ impl Worker {
     async fn panicked(&self, lease: &Lease, what: &str) -> Result<Outcome, EngineError> {
         Metrics::count(&self.metrics.runs, "panic");
         let error = format!("cuelight panicked over it: {what}");
-        tracing::error!(key = %lease.key, attempt = lease.attempt, %error, "{} panicked", lease.key);
+        tracing::error!(key = %lease.key, attempt = lease.attempt, %error, "{} panicked", shown(lease));
         let settlement = if lease.attempt >= PANICS_MAX {
             Settlement::Dead { error }
         } else {
@@ -318,4 +320,9 @@ impl Worker {
         }
         Ok(())
     }
+}
+
+/// A unit as people know it: by its repository's name, when the hint has one.
+fn shown(lease: &Lease) -> String {
+    lease.hint.name.as_ref().map_or_else(|| lease.key.to_string(), ToString::to_string)
 }
