@@ -5,6 +5,7 @@
 //! authority: the token goes nowhere else. octocrab carries the requests over a client of ours;
 //! its own would follow redirects anywhere and has no limits.
 
+use std::error::Error;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -246,7 +247,8 @@ impl Transport {
             .map_err(|_| self.broken("cannot be asked: the address is not valid"))?;
         let response = self.client.send(request).await.map_err(|error| {
             tracing::debug!(host = %self.host, error = ?error, "no answer from GitHub");
-            self.broken("could not be reached, or closed the connection without an answer")
+            let cause = root_cause(&error);
+            self.broken(&format!("could not be reached, or did not answer ({cause})"))
         })?;
         let (head, body) = response.into_parts();
         let body = match Limited::new(body, bytes_max).collect().await {
@@ -328,6 +330,15 @@ fn client(host: &Host, base: &Url, connect_timeout: Duration) -> Result<Octocrab
     let built =
         OctocrabBuilder::new_empty().with_service(service).with_auth(AuthState::None).build();
     Ok(built.unwrap_or_else(|never| match never {}))
+}
+
+/// The innermost reason: a name that is not found, a connection refused, a certificate.
+fn root_cause(error: &dyn Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
 }
 
 #[cfg(test)]

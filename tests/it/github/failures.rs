@@ -232,3 +232,13 @@ async fn without_a_token_nothing_is_asked() {
     assert!(format!("{seen:?}").contains("GITHUB_TOKEN"), "{seen:?}");
     assert_eq!(stage.world.calls().len(), 0);
 }
+
+#[tokio::test]
+async fn who_cannot_be_reached_is_told_with_the_reason() {
+    let stage = Stage::new().await;
+    let reads = stage.repositories(1);
+    let (github, account) = (stage.github.clone(), stage.owner.account.clone());
+    stage.fake.stop().await;
+    let seen = format!("{:?}", github.read(&account, &reads, &files()).await);
+    assert!(seen.contains("could not be reached") && seen.contains("refused"), "{seen}");
+}
