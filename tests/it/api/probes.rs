@@ -5,13 +5,13 @@ use axum::http::{Request, StatusCode};
 use cuelight::catalog::View;
 use cuelight::config::InternalAuth;
 use cuelight::health::CheckState;
-use cuelight::http::internal::Webhooks;
+use cuelight::http::internal::{Info, Webhooks};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::lists::{broken_repository, busy, held};
 use super::{bookshop, open};
-use crate::support::internal_api::{Answer, InternalApi};
+use crate::support::internal_api::{Answer, InternalApi, info};
 
 fn states(health: &Answer) -> Vec<(String, String)> {
     let body = health.json();
@@ -41,6 +41,15 @@ async fn health_is_ok_when_all_is_well_and_webhooks_may_be_off() {
     );
     let since = health.json()["checks"]["view"]["since"].clone();
     assert!(since.as_str().is_some_and(|since| since.ends_with('Z')), "{since}");
+}
+
+#[tokio::test]
+async fn health_says_that_nothing_is_configured_to_be_read() {
+    let nothing = Info { providers: Vec::new(), ..info() };
+    let api = InternalApi::with_info(View::empty(), InternalAuth::None, nothing);
+    let providers = api.get("/health").await.json()["checks"]["providers"].clone();
+    assert_eq!(providers["state"], "off");
+    assert!(providers["detail"].to_string().contains("--org"), "{providers}");
 }
 
 #[tokio::test]

@@ -63,6 +63,11 @@ impl InternalApi {
 
     /// The same, with webhooks on or off.
     pub fn with_webhooks(view: View, auth: InternalAuth, webhooks: Webhooks) -> Self {
+        Self::with_info(view, auth, Info { webhooks, ..info() })
+    }
+
+    /// The same, for a process that says this of itself.
+    pub fn with_info(view: View, auth: InternalAuth, info: Info) -> Self {
         let clock = Arc::new(SystemClock);
         let engine = Arc::new(StubEngine::default());
         let health = Arc::new(Health::new(clock.clone()));
@@ -79,20 +84,7 @@ impl InternalApi {
             metrics,
             auth,
             clock,
-            info: Info {
-                version: "1.2.3",
-                started_at: Timestamp::EPOCH,
-                webhooks,
-                storage_url: "sqlite:./test.db".to_owned(),
-                workers: 3,
-                providers: vec![ProviderInfo {
-                    id: "default".to_owned(),
-                    host: "github.com".to_owned(),
-                    organization: "acme".to_owned(),
-                    catalog_paths: vec!["catalog-info.yaml".to_owned()],
-                    schedule: "every 20 minutes".to_owned(),
-                }],
-            },
+            info,
         });
         Self { router, engine, view: sender, health }
     }
@@ -115,5 +107,23 @@ impl InternalApi {
     pub async fn post(&self, path: &str, body: &str) -> Answer {
         let request = Request::post(path).header("content-type", "application/json");
         self.send(request.body(Body::from(body.to_owned())).unwrap()).await
+    }
+}
+
+/// What a process with one provider and a secret says of itself.
+pub fn info() -> Info {
+    Info {
+        version: "1.2.3",
+        started_at: Timestamp::EPOCH,
+        webhooks: Webhooks::On,
+        storage_url: "sqlite:./test.db".to_owned(),
+        workers: 3,
+        providers: vec![ProviderInfo {
+            id: "default".to_owned(),
+            host: "github.com".to_owned(),
+            organization: "acme".to_owned(),
+            catalog_paths: vec!["catalog-info.yaml".to_owned()],
+            schedule: "every 20 minutes".to_owned(),
+        }],
     }
 }
