@@ -186,6 +186,10 @@ pub enum GitHubError {
     /// Credentials are missing, refused or too weak; a person has to act. Try again later.
     #[error("{0}")]
     Unauthorized(String),
+    /// This repository alone is refused (single sign-on, a block, a token for some only); others
+    /// of its account may well be shown. Try again later.
+    #[error("{0}")]
+    Refused(String),
     /// The owner does not exist (or not for these credentials).
     #[error("no user or organisation `{0}`")]
     NoSuchOwner(String),
