@@ -40,11 +40,10 @@ use crate::telemetry::Metrics;
 use crate::view_feed::ViewFeed;
 use crate::webhook::route::Routing;
 use crate::webhook::signature::Secrets;
-use crate::work::{Hint, Lane, Reasons, WorkKey};
 use crate::worker::Worker;
 
-/// Keys pushed at a time when stored texts are to be processed again.
-const REPROCESS_PAGE: usize = 500;
+/// Keys pushed at a time at the start: one commit each, of some hundred kB.
+const START_PAGE: usize = 500;
 
 /// What a test may want to hand in instead of the real thing.
 pub struct Parts {
@@ -141,10 +140,11 @@ impl App {
             metrics: metrics.clone(),
             health: health.clone(),
         };
-        let loaded =
-            feed.load(&processing.fingerprint()).await.context("cannot load the catalog")?;
-        reprocess(&*engine, loaded.outdated, &parts.clock).await?;
         let worker = worker(&config, &parts.clock, &engine, processing, &metrics, &health)?;
+        let mut due = Vec::new();
+        let look = |record: &RepoRecord| due.extend(worker.reconciler.due_at_start(record));
+        let seq = feed.load(look).await.context("cannot load the catalog")?;
+        push_all(&*engine, due).await?;
         let stop = Stop { accept: CancellationToken::new(), hurry: worker.hurry.clone() };
         let (routing, routed) = watch::channel(Arc::new(routing(&config)?));
         let app = Self {
@@ -160,7 +160,7 @@ impl App {
             _routing: routing,
         };
         app.spawn_servers(&config, listeners, routed, Arc::new(registry));
-        app.spawn_work(&config, feed, loaded.seq);
+        app.spawn_work(&config, feed, seq);
         app.tasks.close();
         Ok(app)
     }
@@ -243,9 +243,8 @@ impl App {
     }
 
     fn spawn_work(&self, config: &Config, feed: ViewFeed, seq: Seq) {
-        let fingerprint = self.worker.reconciler.processing.fingerprint();
         let stop = &self.stop.accept;
-        self.tasks.spawn(feed.follow(seq, fingerprint, stop.clone()));
+        self.tasks.spawn(feed.follow(seq, stop.clone()));
         for _ in 0..config.workers {
             self.tasks.spawn(self.worker.clone().run(stop.clone()));
         }
@@ -366,25 +365,12 @@ fn worker(
     })
 }
 
-/// Pushes the keys of records whose stored text has to be processed again.
-async fn reprocess(
-    queue: &dyn Queue,
-    outdated: Vec<RepoRecord>,
-    clock: &SharedClock,
-) -> anyhow::Result<()> {
-    let now = clock.now();
-    for records in outdated.chunks(REPROCESS_PAGE) {
-        let keys = records.iter().map(|record| {
-            let mut hint = Hint::new(Reasons::REPROCESS, now);
-            hint.name = Some(record.full_name.clone());
-            PushKey {
-                key: WorkKey::Repo(record.key.clone()),
-                account: record.account.clone(),
-                lane: Lane::Scan,
-                hint,
-            }
-        });
-        queue.push(Push { delivery: None, keys: keys.collect() }).await?;
+/// Pushes keys in portions of [`START_PAGE`].
+async fn push_all(queue: &dyn Queue, mut keys: Vec<PushKey>) -> anyhow::Result<()> {
+    while !keys.is_empty() {
+        let rest = keys.split_off(keys.len().min(START_PAGE));
+        queue.push(Push { delivery: None, keys }).await?;
+        keys = rest;
     }
     Ok(())
 }

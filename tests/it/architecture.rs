@@ -20,7 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("ids", &[]),
     ("work", &["clock", "ids"]),
-    ("health", &["clock"]),
+    ("health", &["clock", "ids"]),
     // One YAML reader for the whole program.
     ("config", &["catalog"]),
     ("telemetry", &["config"]),
@@ -32,6 +32,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("membership", &["config", "ids", "repository"]),
     // Who a login is, is asked of GitHub and remembered.
     ("accounts", &["config", "github", "ids", "membership"]),
+    ("freshness", &["clock", "github", "ids", "work"]),
     ("reconcile", LOOPS),
     ("scan", LOOPS),
     ("worker", &with_steps()),
@@ -52,6 +53,7 @@ const LOOPS: &[&str] = &[
     "clock",
     "config",
     "engine",
+    "freshness",
     "github",
     "health",
     "ids",
