@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::clock::{SharedClock, Timestamp};
+use crate::ids::Account;
 
 /// How one dependency is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +61,23 @@ impl Health {
         let mut checks = self.lock();
         let since = checks.get(name).filter(|c| c.state == state).map_or(now, |c| c.since);
         checks.insert(name.to_owned(), Check { state, since, detail: detail.into() });
+    }
+
+    /// Says how `subject` is for an account, under the account's `label`. Until its login is
+    /// known an account goes by its number; what was told under the number ends then.
+    pub fn set_of_account(
+        &self,
+        subject: &str,
+        account: &Account,
+        label: &str,
+        state: CheckState,
+        detail: impl Into<String>,
+    ) {
+        let number = account.to_string();
+        if label != number {
+            self.remove(&format!("{subject}:{number}"));
+        }
+        self.set(&format!("{subject}:{label}"), state, detail);
     }
 
     /// Forgets a check whose subject is no more.

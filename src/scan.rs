@@ -124,7 +124,15 @@ impl Scanner {
     pub async fn scan(&self, account: &Account) -> Result<Result<(), GitHubError>, EngineError> {
         let started_at = self.clock.now();
         let mut findings = Findings::default();
-        let outcome = self.list(account, &mut findings).await?;
+        let outcome = match self.accounts.owner(account).await {
+            Ok(Some(owner)) => self.list(&owner, &mut findings).await?,
+            // No provider names it any more: there is nothing to compare with.
+            Ok(None) => {
+                self.health.remove(&format!("scan:{account}"));
+                return Ok(Ok(()));
+            }
+            Err(error) => Err(error),
+        };
         let held = match &outcome {
             Ok(total) => self.push_leaving(account, *total, &mut findings).await?,
             Err(_) => Vec::new(),
@@ -146,13 +154,10 @@ impl Scanner {
     /// repositories GitHub says there are.
     async fn list(
         &self,
-        account: &Account,
+        owner: &Owner,
         findings: &mut Findings,
     ) -> Result<Result<u64, GitHubError>, EngineError> {
-        let owner = match self.accounts.owner(account).await {
-            Ok(owner) => owner,
-            Err(error) => return Ok(Err(error)),
-        };
+        let account = &owner.account;
         let stored: HashMap<RepoKey, Summary> = self
             .store
             .summaries(account.clone())
@@ -165,7 +170,7 @@ impl Scanner {
         let mut after: Option<String> = None;
         let mut total = 0;
         for _ in 0..PAGES_MAX {
-            let page = match self.page(&owner, after.as_deref(), &queries).await {
+            let page = match self.page(owner, after.as_deref(), &queries).await {
                 Ok(page) => page,
                 Err(error) => return Ok(Err(error)),
             };
@@ -295,7 +300,7 @@ impl Scanner {
     }
 
     fn tell(&self, account: &Account, result: &ScanResult) {
-        let check = format!("scan:{}", self.accounts.label(account, None));
+        let label = self.accounts.label(account, None);
         let seconds = result.ended_at.since(result.started_at).as_secs_f64();
         let (state, detail) = match &result.error {
             Some(error) => (CheckState::Degraded, format!("the last scan failed: {error}")),
@@ -311,7 +316,7 @@ impl Scanner {
         let outcome = if result.error.is_none() { "ok" } else { "failed" };
         Metrics::count(&self.metrics.scans, outcome);
         tracing::info!(account = %account, outcome, "scan of {account}: {detail}");
-        self.health.set(&check, state, detail);
+        self.health.set_of_account("scan", account, &label, state, detail);
     }
 }
 

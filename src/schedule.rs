@@ -52,22 +52,30 @@ impl Scheduler {
         loop {
             let started = self.clock.now();
             let account = self.push(provider, check).await;
-            let timeout = self.clock.sleep(provider.schedule.timeout);
             tokio::select! {
                 () = self.board.wait(&account, started) => {
-                    self.health.set(check, CheckState::Ok, "the last scan ended in time");
+                    self.health.set(check, CheckState::Ok, "the last scan ended well");
+                    self.clock.sleep(self.pause(provider)).await;
                 }
-                () = timeout => {
-                    let detail = format!(
-                        "no scan has ended within {} s of its start",
-                        provider.schedule.timeout.as_secs()
-                    );
-                    self.health.set(check, CheckState::Degraded, detail);
-                }
+                () = self.late(provider, check) => {}
             }
-            let pause = pause(&provider.schedule.frequency, self.clock.now());
-            self.clock.sleep(pause).await;
         }
+    }
+
+    /// Waits out the time a scan may take, says that it is late, and waits until the next is due.
+    async fn late(&self, provider: &Provider, check: &str) {
+        let timeout = provider.schedule.timeout;
+        self.clock.sleep(timeout).await;
+        let detail = format!("no scan has ended within {} s of its start", timeout.as_secs());
+        self.health.set(check, CheckState::Degraded, detail);
+        self.clock.sleep(self.pause(provider)).await;
+    }
+
+    /// The wait for the next scan; unbounded when only a person starts one.
+    fn pause(&self, provider: &Provider) -> Duration {
+        let now = self.clock.now();
+        let next = provider.schedule.frequency.next_after_millis(now.0);
+        next.map_or(Duration::MAX, |next| Timestamp(next).since(now))
     }
 
     /// Pushes the scan key; tries until that has worked.
@@ -107,10 +115,4 @@ impl Scheduler {
         self.queue.push(push).await.map_err(|e| e.to_string())?;
         Ok(account)
     }
-}
-
-/// The wait for the next run; unbounded when only a person starts one.
-fn pause(frequency: &Frequency, now: Timestamp) -> Duration {
-    let next = frequency.next_after_millis(now.0);
-    next.map_or(Duration::MAX, |next| Timestamp(next).since(now))
 }

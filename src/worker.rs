@@ -128,7 +128,8 @@ impl Worker {
     /// Takes up to a batch of keys and settles each of them.
     ///
     /// # Errors
-    /// When the storage fails; what was taken is then given back by the end of its lease.
+    /// When the storage fails; what was taken is then given back, by the end of its lease at the
+    /// latest.
     pub async fn step(&self) -> Result<Step, EngineError> {
         let taken = self.queue.take(BATCH_MAX, LEASE).await?;
         if taken.leases.is_empty() {
@@ -137,7 +138,8 @@ impl Worker {
         let work = AssertUnwindSafe(self.work(&taken.leases)).catch_unwind();
         let outcomes = tokio::select! {
             done = work => match done {
-                Ok(outcomes) => outcomes?,
+                Ok(Ok(outcomes)) => outcomes,
+                Ok(Err(error)) => return Err(self.after_failure(&taken.leases, error).await),
                 Err(panic) => self.after_panic(&taken.leases, &panic_text(panic.as_ref())).await?,
             },
             () = self.renew(&taken.leases) => Vec::new(),
@@ -166,7 +168,12 @@ impl Worker {
             [Lease { key: WorkKey::Repo(_), .. }, ..] => self.reconcile(leases).await,
             [lease @ Lease { key: WorkKey::Scan(account), .. }, ..] => {
                 let result = self.scanner.scan(account).await?;
-                self.settle_failed_or(leases, lease, result.err()).await
+                self.gate_if_told(account, leases, result.as_ref().err().into_iter()).await?;
+                let outcome = match result {
+                    Ok(()) => self.settle(lease, Settlement::Done).await?,
+                    Err(error) => self.failed(lease, error).await?,
+                };
+                Ok(vec![outcome])
             }
             [lease, ..] => {
                 let error = "this version has no Apps".to_owned();
@@ -174,22 +181,6 @@ impl Worker {
             }
             [] => Ok(Vec::new()),
         }
-    }
-
-    async fn settle_failed_or(
-        &self,
-        leases: &[Lease],
-        lease: &Lease,
-        error: Option<GitHubError>,
-    ) -> Result<Vec<Outcome>, EngineError> {
-        let outcome = match error {
-            None => self.settle(lease, Settlement::Done).await?,
-            Some(error) => {
-                self.gate_if_told(&lease.account, leases, [&error].into_iter()).await?;
-                self.failed(lease, error).await?
-            }
-        };
-        Ok(vec![outcome])
     }
 
     async fn reconcile(&self, leases: &[Lease]) -> Result<Vec<Outcome>, EngineError> {
@@ -236,7 +227,7 @@ impl Worker {
                 let settled = self.settle(lease, Settlement::Release).await?;
                 Ok(if settled == Outcome::Stale { settled } else { Outcome::Gated })
             }
-            GitHubError::Transient(_) | GitHubError::NoSuchOwner(_) => {
+            GitHubError::Transient(_) | GitHubError::Refused(_) | GitHubError::NoSuchOwner(_) => {
                 let after = back_off(lease.attempt, fastrand::f64());
                 let error = error.to_string();
                 tracing::warn!(
@@ -260,8 +251,27 @@ impl Worker {
         self.settle(lease, settlement).await
     }
 
+    /// After a panic that is no unit's own. A single key is to blame for it. Of several nobody
+    /// knows which one is, so their leases are left to end: from then on each is taken alone.
     async fn after_panic(&self, leases: &[Lease], what: &str) -> Result<Vec<Outcome>, EngineError> {
-        join_all(leases.iter().map(|lease| self.panicked(lease, what))).await.into_iter().collect()
+        if let [lease] = leases {
+            return self.panicked(lease, what).await.map(|outcome| vec![outcome]);
+        }
+        Metrics::count(&self.metrics.runs, "panic");
+        let keys = leases.len();
+        tracing::error!(keys, what, "a step over {keys} keys panicked; each is tried alone");
+        Ok(Vec::new())
+    }
+
+    /// A storage that is away for a moment is nobody's attempt: gives back what was not settled.
+    /// One that cannot be read would fail again at once, so there the leases are left to end.
+    async fn after_failure(&self, leases: &[Lease], error: EngineError) -> EngineError {
+        if matches!(error, EngineError::Unavailable(_))
+            && let Err(again) = self.release(leases).await
+        {
+            tracing::debug!(error = %again, "the keys come back when their leases end");
+        }
+        error
     }
 
     async fn release(&self, leases: &[Lease]) -> Result<Vec<Outcome>, EngineError> {
@@ -293,26 +303,32 @@ impl Worker {
         errors: impl Iterator<Item = &'a GitHubError>,
     ) -> Result<(), EngineError> {
         let name = leases.iter().find_map(|lease| lease.hint.name.as_ref());
-        let check = format!("github:{}", self.scanner.accounts.label(account, name));
+        let tell = |state, detail: String| {
+            let accounts = &self.scanner.accounts;
+            if !accounts.is_stranger(account, name) {
+                let label = accounts.label(account, name);
+                self.health.set_of_account("github", account, &label, state, detail);
+            }
+        };
         let mut failed = 0;
         let mut last = None;
         for error in errors {
-            failed += 1;
-            last = Some(error);
             let until = match error {
                 GitHubError::Limited { until, .. } => *until,
                 GitHubError::Unauthorized(_) => self.clock.now() + UNAUTHORIZED_REST,
-                GitHubError::Transient(_) | GitHubError::NoSuchOwner(_) => continue,
+                GitHubError::Transient(_) | GitHubError::NoSuchOwner(_) => {
+                    failed += 1;
+                    last = Some(error);
+                    continue;
+                }
+                GitHubError::Refused(_) => continue,
             };
-            self.health.set(&check, CheckState::Degraded, error.to_string());
-            self.queue.gate(account.clone(), until, error.to_string()).await?;
-            return Ok(());
+            tell(CheckState::Degraded, error.to_string());
+            return self.queue.gate(account.clone(), until, error.to_string()).await;
         }
         match last {
-            Some(error) if failed == leases.len() => {
-                self.health.set(&check, CheckState::Degraded, error.to_string());
-            }
-            _ => self.health.set(&check, CheckState::Ok, "answers"),
+            Some(error) if failed == leases.len() => tell(CheckState::Degraded, error.to_string()),
+            _ => tell(CheckState::Ok, "answers".to_owned()),
         }
         Ok(())
     }

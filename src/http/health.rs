@@ -1,7 +1,8 @@
 //! `/health`, `/livez`, `/readyz`: how cuelight is, for people, load balancers and restarts.
 //!
 //! What can be asked is asked when the question comes: storage, queue, gates, held removals, view.
-//! What only its owner knows (GitHub's answers, scans) its owner has set in [`Health`](crate::health::Health).
+//! What only its owner knows (GitHub's answers, scans) its owner has set in
+//! [`Health`](crate::health::Health).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
