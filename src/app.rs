@@ -20,8 +20,7 @@ use crate::catalog::process_file;
 use crate::catalog::view::View;
 use crate::clock::{SharedClock, SystemClock, Timestamp};
 use crate::config::{Config, Frequency, Provider, Storage};
-use crate::engine::Queue;
-use crate::engine::queue::{Inspect, Push, PushKey};
+use crate::engine::queue::{Inspect, push_all};
 use crate::engine::record::RepoRecord;
 use crate::engine::sqlite::{Options, SqliteEngine};
 use crate::engine::store::Seq;
@@ -41,9 +40,6 @@ use crate::view_feed::ViewFeed;
 use crate::webhook::route::Routing;
 use crate::webhook::signature::Secrets;
 use crate::worker::Worker;
-
-/// Keys pushed at a time at the start: one commit each, of some hundred kB.
-const START_PAGE: usize = 500;
 
 /// What a test may want to hand in instead of the real thing.
 pub struct Parts {
@@ -363,16 +359,6 @@ fn worker(
         health: health.clone(),
         hurry: CancellationToken::new(),
     })
-}
-
-/// Pushes keys in portions of [`START_PAGE`].
-async fn push_all(queue: &dyn Queue, mut keys: Vec<PushKey>) -> anyhow::Result<()> {
-    while !keys.is_empty() {
-        let rest = keys.split_off(keys.len().min(START_PAGE));
-        queue.push(Push { delivery: None, keys }).await?;
-        keys = rest;
-    }
-    Ok(())
 }
 
 /// Completes on SIGTERM or SIGINT.

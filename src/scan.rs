@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use crate::accounts::Accounts;
 use crate::clock::{SharedClock, Timestamp};
-use crate::engine::queue::{Push, PushKey};
+use crate::engine::queue::{PushKey, push_all};
 use crate::engine::store::{Summary, allowance};
 use crate::engine::{EngineError, Queue, Store};
 use crate::github::{GitHub, GitHubError, Owner, Repository};
@@ -107,6 +107,14 @@ impl ScanBoard {
     }
 }
 
+/// What a listing is compared with.
+struct Known {
+    queries: Vec<FileQuery>,
+    stored: HashMap<RepoKey, Summary>,
+    /// Whose removal the brake holds: to see them again lifts the hold.
+    held: HashSet<RepoKey>,
+}
+
 /// What a listing found so far.
 #[derive(Default)]
 struct Findings {
@@ -158,24 +166,23 @@ impl Scanner {
         findings: &mut Findings,
     ) -> Result<Result<u64, GitHubError>, EngineError> {
         let account = &owner.account;
-        let stored: HashMap<RepoKey, Summary> = self
-            .store
-            .summaries(account.clone())
-            .await?
-            .into_iter()
-            .map(|summary| (summary.key.clone(), summary))
-            .collect();
         let files = wanted(self.membership.of_owner(&account.host, &owner.login));
-        let queries: Vec<FileQuery> = files.into_iter().map(|f| f.query).collect();
+        let summaries = self.store.summaries(account.clone()).await?;
+        let known = Known {
+            queries: files.into_iter().map(|f| f.query).collect(),
+            stored: summaries.into_iter().map(|s| (s.key.clone(), s)).collect(),
+            held: self.store.held().await?.into_iter().map(|held| held.key).collect(),
+        };
         let mut after: Option<String> = None;
         let mut total = 0;
         for _ in 0..PAGES_MAX {
-            let page = match self.page(owner, after.as_deref(), &queries).await {
-                Ok(page) => page,
-                Err(error) => return Ok(Err(error)),
-            };
+            let page =
+                match self.github.list(owner, after.as_deref(), PAGE_MAX, &known.queries).await {
+                    Ok(page) => page,
+                    Err(error) => return Ok(Err(error)),
+                };
             total = page.total;
-            self.compare(account, &page.repositories, &queries, &stored, findings).await?;
+            self.compare(account, &page.repositories, &known, findings).await?;
             after = page.next;
             if after.is_none() {
                 break;
@@ -185,35 +192,24 @@ impl Scanner {
             let error = format!("the listing did not end after {PAGES_MAX} pages");
             return Ok(Err(GitHubError::Transient(error)));
         }
-        let vanished = stored.values().filter(|s| !findings.listed.contains(&s.key));
+        let vanished = known.stored.values().filter(|s| !findings.listed.contains(&s.key));
         let vanished: Vec<_> = vanished.map(|s| (s.key.clone(), s.full_name.to_string())).collect();
         findings.leaving.extend(vanished);
         Ok(Ok(total))
-    }
-
-    async fn page(
-        &self,
-        owner: &Owner,
-        after: Option<&str>,
-        queries: &[FileQuery],
-    ) -> Result<crate::github::Page, GitHubError> {
-        self.github.list(owner, after, PAGE_MAX, queries).await
     }
 
     async fn compare(
         &self,
         account: &Account,
         repositories: &[Repository],
-        queries: &[FileQuery],
-        stored: &HashMap<RepoKey, Summary>,
+        known: &Known,
         findings: &mut Findings,
     ) -> Result<(), EngineError> {
         let now = self.clock.now();
         let mut keys = Vec::new();
         for repository in repositories {
             findings.listed.insert(repository.key.clone());
-            let summary = stored.get(&repository.key);
-            match self.difference(repository, queries, summary) {
+            match self.difference(repository, known) {
                 Difference::None => {}
                 Difference::Leaves => {
                     let name = repository.full_name.to_string();
@@ -230,12 +226,8 @@ impl Scanner {
         self.push(keys, findings).await
     }
 
-    fn difference(
-        &self,
-        listed: &Repository,
-        queries: &[FileQuery],
-        stored: Option<&Summary>,
-    ) -> Difference {
+    fn difference(&self, listed: &Repository, known: &Known) -> Difference {
+        let stored = known.stored.get(&listed.key);
         let standing =
             self.membership.standing(&listed.key.host, &listed.full_name, &listed.listed);
         let Standing::Member(providers) = standing else {
@@ -243,7 +235,7 @@ impl Scanner {
         };
         let mut files = Vec::new();
         for file in wanted(providers) {
-            let at = queries.iter().position(|query| *query == file.query);
+            let at = known.queries.iter().position(|query| *query == file.query);
             if let Some(Some(seen)) = at.and_then(|i| listed.files.get(i)) {
                 let branch = file.query.branch.unwrap_or_default();
                 files.push((file.provider, branch, file.query.path, seen.oid.clone()));
@@ -257,6 +249,7 @@ impl Scanner {
                     && stored.full_name == listed.full_name
                     && stored.listed == listed.listed
                     && stored.files == files
+                    && !known.held.contains(&listed.key)
             }
         };
         if same { Difference::None } else { Difference::Differs }
@@ -293,9 +286,7 @@ impl Scanner {
 
     async fn push(&self, keys: Vec<PushKey>, findings: &mut Findings) -> Result<(), EngineError> {
         findings.pushed += keys.len() as u64;
-        if !keys.is_empty() {
-            self.queue.push(Push { delivery: None, keys }).await?;
-        }
+        push_all(&*self.queue, keys).await?;
         Ok(())
     }
 

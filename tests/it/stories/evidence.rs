@@ -180,6 +180,23 @@ async fn a_node_id_given_anew_and_a_repository_created_anew_are_found() {
 }
 
 #[tokio::test]
+async fn a_scan_lifts_the_hold_of_what_it_sees_again() {
+    let stage = twenty().await;
+    for i in 0..6 {
+        stage.world().hide_repository(TOKEN, &format!("acme/svc-{i}"));
+        stage.scan().await;
+    }
+    assert_eq!(stage.check("removals").await["state"], "degraded");
+    stage.world().show_repository(TOKEN, "acme/svc-5");
+    stage.scan().await;
+    assert_eq!(stage.check("removals").await["state"], "ok");
+    assert!(stage.has("svc-5").await);
+    stage.world().reset_calls();
+    stage.scan().await;
+    assert_eq!(stage.world().calls().len(), 2, "once is enough");
+}
+
+#[tokio::test]
 async fn the_brake_lets_a_tenth_go_and_no_more() {
     for (hidden, left) in [(7, 54), (8, 61)] {
         let stage = Stage::open().await;

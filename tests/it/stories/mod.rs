@@ -4,6 +4,7 @@ mod disorder;
 mod evidence;
 mod files;
 mod kill;
+mod lagging;
 mod lifecycle;
 mod recovery;
 mod scanning;
