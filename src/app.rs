@@ -5,10 +5,12 @@
 //! then no new work, then the storage is closed; whatever is under way is finished or given back.
 
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures_util::FutureExt as _;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -25,14 +27,14 @@ use crate::engine::record::RepoRecord;
 use crate::engine::sqlite::{Options, SqliteEngine};
 use crate::engine::store::Seq;
 use crate::github::{GitHub, HostSettings};
-use crate::health::Health;
+use crate::health::{CheckState, Health};
 use crate::http::internal;
 use crate::http::listener::{self, Limits};
 use crate::http::public::{self, PublicState, ReceiveLimits};
 use crate::http::state::{Info, InternalState, ProviderInfo, Webhooks};
 use crate::ids::{Account, Host};
 use crate::membership::Membership;
-use crate::reconcile::{ProcessFile, Processing, Reconciler};
+use crate::reconcile::{ProcessFile, Processing, Reconciler, panic_text};
 use crate::scan::{ScanBoard, Scanner};
 use crate::schedule::Scheduler;
 use crate::telemetry::Metrics;
@@ -234,19 +236,38 @@ impl App {
         let of_public = limits(config.webhooks.connections_max);
         let of_internal = limits(Limits::default().connections_max);
         let stop = &self.stop.accept;
-        self.tasks.spawn(listener::serve(listeners.public, public, of_public, stop.clone()));
-        self.tasks.spawn(listener::serve(listeners.internal, internal, of_internal, stop.clone()));
+        let public = listener::serve(listeners.public, public, of_public, stop.clone());
+        let internal = listener::serve(listeners.internal, internal, of_internal, stop.clone());
+        self.spawn("public-listener", public);
+        self.spawn("internal-listener", internal);
+    }
+
+    fn spawn(&self, check: &str, task: impl Future<Output = ()> + Send + 'static) {
+        let health = self.worker.health.clone();
+        self.tasks.spawn(watched_over(health, check.to_owned(), task));
     }
 
     fn spawn_work(&self, config: &Config, feed: ViewFeed, seq: Seq) {
         let stop = &self.stop.accept;
-        self.tasks.spawn(feed.follow(seq, stop.clone()));
+        self.spawn("view-follows", feed.follow(seq, stop.clone()));
         for _ in 0..config.workers {
-            self.tasks.spawn(self.worker.clone().run(stop.clone()));
+            self.spawn("worker", self.worker.clone().run(stop.clone()));
         }
         for provider in &config.providers {
-            self.tasks.spawn(self.scheduler().run(provider.clone(), stop.clone()));
+            let check = format!("schedule:{}", provider.id);
+            self.spawn(&check, self.scheduler().run(provider.clone(), stop.clone()));
         }
+    }
+}
+
+/// Runs a task to its end. One that panics is gone for good, and nobody else would notice: its
+/// check fails until the restart that it needs.
+async fn watched_over(health: Arc<Health>, check: String, task: impl Future<Output = ()>) {
+    if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
+        let what = panic_text(panic.as_ref());
+        tracing::error!(check, what, "{check} panicked and has ended");
+        let detail = format!("it panicked and has ended ({what}); restart cuelight");
+        health.set(&check, CheckState::Failing, detail);
     }
 }
 
@@ -372,4 +393,20 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_panics_fails_its_check() {
+        let health = Arc::new(Health::new(Arc::new(SystemClock)));
+        watched_over(health.clone(), "good".to_owned(), async {}).await;
+        watched_over(health.clone(), "bad".to_owned(), async { panic!("told to") }).await;
+        let checks = health.checks();
+        assert!(!checks.contains_key("good"));
+        assert_eq!(checks["bad"].state, CheckState::Failing);
+        assert!(checks["bad"].detail.contains("told to"), "{:?}", checks["bad"]);
+    }
 }

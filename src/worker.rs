@@ -23,7 +23,7 @@ use crate::ids::Account;
 use crate::reconcile::{Plan, Reconciler, panic_text};
 use crate::scan::Scanner;
 use crate::telemetry::Metrics;
-use crate::work::{BATCH_MAX, LEASE, WorkKey, back_off};
+use crate::work::{BATCH_MAX, LEASE, Reasons, WorkKey, back_off};
 
 /// How long an account rests after GitHub refused its credentials: they heal only by hand, and
 /// asking again at once may get an App banned.
@@ -185,7 +185,8 @@ impl Worker {
 
     async fn reconcile(&self, leases: &[Lease]) -> Result<Vec<Outcome>, EngineError> {
         let plans = self.reconciler.plan(leases).await?;
-        if let Some(first) = leases.first() {
+        let is_read = |lease: &Lease| lease.hint.reasons != Reasons::REPROCESS;
+        if let Some(first) = leases.iter().find(|lease| is_read(lease)) {
             let errors = plans.iter().filter_map(|plan| match plan {
                 Plan::Failed(error) => Some(error),
                 Plan::Apply { .. } | Plan::Panicked(_) => None,

@@ -1,18 +1,21 @@
 //! After trouble everything is as before: nothing is lost, nothing stays red, nobody else waited.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cuelight::catalog::process_file;
+use cuelight::catalog::{View, process_file};
 use cuelight::config::{Config, Frequency, Provider};
 use cuelight::ids::{Host, RepoId};
 use cuelight::reconcile::Reconciler;
+use cuelight::view_feed::ViewFeed;
 use cuelight::work::{LEASE, RepoKey};
 use cuelight::worker::{Outcome, Worker};
 use fake_github::{CallKind, Calls, Fault};
 use serde_json::Value;
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
 
 use crate::support::faulty_store::FaultyStore;
 use crate::support::stage::{FILE, PATIENCE, Stage, component};
@@ -51,6 +54,7 @@ fn with_faults(stage: &Stage, panics_at: Option<RepoKey>, next_apply_fails: bool
     let store = Arc::new(FaultyStore {
         inner: worker.store.clone(),
         next_apply_fails: AtomicBool::new(next_apply_fails),
+        changes_fail: AtomicBool::new(false),
         panics_at,
     });
     let old = &worker.reconciler;
@@ -210,6 +214,64 @@ async fn a_key_that_panics_a_whole_step_ends_dead_alone() {
     let (_, dead) = stage.get("/api/cuelight/v1/queue?state=dead").await;
     assert_eq!(dead["total"], 1, "{dead}");
     assert_eq!(dead["items"][0]["repository"], "acme/shop", "{dead}");
+}
+
+/// A second view of the stage's catalog, fed from a store that may fail.
+fn second_view(stage: &Stage, changes_fail: bool) -> (ViewFeed, Arc<FaultyStore>) {
+    let worker = &stage.app.worker;
+    let store = Arc::new(FaultyStore {
+        inner: worker.store.clone(),
+        next_apply_fails: AtomicBool::new(false),
+        changes_fail: AtomicBool::new(changes_fail),
+        panics_at: None,
+    });
+    let feed = ViewFeed {
+        store: store.clone(),
+        view: watch::Sender::new(Arc::new(View::empty())),
+        clock: worker.clock.clone(),
+        metrics: worker.metrics.clone(),
+        health: worker.health.clone(),
+    };
+    (feed, store)
+}
+
+#[tokio::test]
+async fn a_view_that_cannot_follow_says_so_until_it_can() {
+    let stage = Stage::open().await;
+    stage.repository("pay", &component("pay", "service")).await;
+    let (feed, store) = second_view(&stage, true);
+    let stop = CancellationToken::new();
+    let following = tokio::spawn(feed.follow(0, stop.clone()));
+    let state = async || stage.check("view-follows").await["state"].clone();
+    eventually("it is behind", async || state().await == "degraded").await;
+    store.changes_fail.store(false, Ordering::SeqCst);
+    eventually("it follows", async || {
+        stage.clock.advance(Duration::from_secs(1));
+        state().await.is_null()
+    })
+    .await;
+    stop.cancel();
+    following.await.expect("it ends");
+}
+
+#[tokio::test]
+async fn a_view_follows_a_log_that_is_shorter_than_the_one_it_knew() {
+    let stage = Stage::open().await;
+    stage.repository("pay", &component("pay", "service")).await;
+    let (feed, _) = second_view(&stage, false);
+    let mut view = feed.view.subscribe();
+    let stop = CancellationToken::new();
+    let following = tokio::spawn(feed.follow(999, stop.clone()));
+    let mut shown = async |name: &str| {
+        let entity = format!("component:default/{name}");
+        let shown = view.wait_for(|view| view.entity(&entity).is_some());
+        tokio::time::timeout(PATIENCE, shown).await.expect("in time").expect("the view is fed");
+    };
+    shown("pay").await;
+    stage.repository("shop", &component("shop", "service")).await;
+    shown("shop").await;
+    stop.cancel();
+    following.await.expect("it ends");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,6 +18,8 @@ pub struct FaultyStore {
     pub inner: Arc<dyn Store>,
     /// The next write fails.
     pub next_apply_fails: AtomicBool,
+    /// The change log cannot be read.
+    pub changes_fail: AtomicBool,
     /// Whoever asks for this record panics.
     pub panics_at: Option<RepoKey>,
 }
@@ -61,6 +63,9 @@ impl Store for FaultyStore {
         after: Seq,
         limit: usize,
     ) -> Result<Option<Vec<ChangeEntry>>, EngineError> {
+        if self.changes_fail.load(Ordering::SeqCst) {
+            return Err(EngineError::Unavailable("the disk is gone".to_owned()));
+        }
         self.inner.changes(after, limit).await
     }
 
