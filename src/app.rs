@@ -183,7 +183,7 @@ impl App {
     /// # Errors
     /// When GitHub does not say who the account is, or the storage fails.
     pub async fn push_scan(&self, provider: &Provider) -> Result<Account, String> {
-        self.scheduler().push_scan(provider).await
+        self.scheduler().push_scan(provider).await.map_err(|error| error.to_string())
     }
 
     fn scheduler(&self) -> Scheduler {

@@ -25,10 +25,6 @@ use crate::scan::Scanner;
 use crate::telemetry::Metrics;
 use crate::work::{BATCH_MAX, LEASE, Reasons, WorkKey, back_off};
 
-/// How long an account rests after GitHub refused its credentials: they heal only by hand, and
-/// asking again at once may get an App banned.
-pub const UNAUTHORIZED_REST: Duration = Duration::from_secs(60);
-
 /// Attempts after which a unit that panics is given up: the same input panics again.
 pub const PANICS_MAX: u32 = 2;
 
@@ -311,24 +307,18 @@ impl Worker {
                 self.health.set_of_account("github", account, &label, state, detail);
             }
         };
-        let mut failed = 0;
-        let mut last = None;
-        for error in errors {
-            let until = match error {
-                GitHubError::Limited { until, .. } => *until,
-                GitHubError::Unauthorized(_) => self.clock.now() + UNAUTHORIZED_REST,
-                GitHubError::Transient(_) | GitHubError::NoSuchOwner(_) => {
-                    failed += 1;
-                    last = Some(error);
-                    continue;
-                }
-                GitHubError::Refused(_) => continue,
-            };
+        let now = self.clock.now();
+        // A repository that is refused alone says nothing about the account.
+        let errors: Vec<_> =
+            errors.filter(|error| !matches!(error, GitHubError::Refused(_))).collect();
+        if let Some((error, until)) = errors.iter().find_map(|e| Some((e, e.rests_until(now)?))) {
             tell(CheckState::Degraded, error.to_string());
             return self.queue.gate(account.clone(), until, error.to_string()).await;
         }
-        match last {
-            Some(error) if failed == leases.len() => tell(CheckState::Degraded, error.to_string()),
+        match errors.last() {
+            Some(error) if errors.len() == leases.len() => {
+                tell(CheckState::Degraded, error.to_string());
+            }
             _ => tell(CheckState::Ok, "answers".to_owned()),
         }
         Ok(())

@@ -177,6 +177,24 @@ async fn a_scan_that_ends_late_makes_its_schedule_ok_again() {
 }
 
 #[tokio::test]
+async fn a_schedule_asks_nothing_before_a_limit_ends() {
+    let every = |config: &mut Config| {
+        config.providers[0].schedule.frequency = Frequency::Every(Duration::from_secs(86_400));
+        config.providers[0].schedule.initial_delay = Duration::from_secs(5);
+    };
+    let stage = Stage::with(every, process_file).await;
+    stage.clock.wait_for_sleep(Duration::from_secs(5)).await;
+    let limit = Fault::Limited { status: 429, retry_after: Some(600), reset: None };
+    stage.world().fail_next(1, Calls::All, limit);
+    stage.clock.advance(Duration::from_secs(5));
+    let until = stage.clock.wait_for_sleep(Duration::from_secs(600));
+    tokio::time::timeout(PATIENCE, until).await.expect("it waits for the end of the limit");
+    assert_eq!(stage.world().calls().len(), 1);
+    stage.clock.advance(Duration::from_secs(600));
+    eventually("the key is pushed", async || !waiting(&stage).await.is_empty()).await;
+}
+
+#[tokio::test]
 async fn a_storage_that_fails_in_the_middle_of_a_step_costs_no_attempt_and_no_wait() {
     let stage = Stage::open().await;
     let pay = stage.repository("pay", &component("pay", "service")).await;
