@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use cuelight::catalog::{View, process_file};
 use cuelight::config::{Config, Frequency, Provider};
+use cuelight::engine::store::{Applied, Apply};
+use cuelight::health::{CheckState, Health};
 use cuelight::ids::{Host, RepoId};
-use cuelight::reconcile::Reconciler;
+use cuelight::reconcile::{Plan, Reconciler};
 use cuelight::view_feed::ViewFeed;
 use cuelight::work::{LEASE, RepoKey};
 use cuelight::worker::{Outcome, Worker};
@@ -234,7 +236,7 @@ async fn a_key_that_panics_a_whole_step_ends_dead_alone() {
     assert_eq!(dead["items"][0]["repository"], "acme/shop", "{dead}");
 }
 
-/// A second view of the stage's catalog, fed from a store that may fail.
+/// A second view of the stage's catalog, fed from a store that may fail, with a health of its own.
 fn second_view(stage: &Stage, changes_fail: bool) -> (ViewFeed, Arc<FaultyStore>) {
     let worker = &stage.app.worker;
     let store = Arc::new(FaultyStore {
@@ -248,7 +250,7 @@ fn second_view(stage: &Stage, changes_fail: bool) -> (ViewFeed, Arc<FaultyStore>
         view: watch::Sender::new(Arc::new(View::empty())),
         clock: worker.clock.clone(),
         metrics: worker.metrics.clone(),
-        health: worker.health.clone(),
+        health: Arc::new(Health::new(worker.clock.clone())),
     };
     (feed, store)
 }
@@ -258,14 +260,15 @@ async fn a_view_that_cannot_follow_says_so_until_it_can() {
     let stage = Stage::open().await;
     stage.repository("pay", &component("pay", "service")).await;
     let (feed, store) = second_view(&stage, true);
+    let health = feed.health.clone();
+    let state = || health.checks().get("view-follows").map(|check| check.state);
     let stop = CancellationToken::new();
     let following = tokio::spawn(feed.follow(0, stop.clone()));
-    let state = async || stage.check("view-follows").await["state"].clone();
-    eventually("it is behind", async || state().await == "degraded").await;
+    eventually("it is behind", async || state() == Some(CheckState::Degraded)).await;
     store.changes_fail.store(false, Ordering::SeqCst);
     eventually("it follows", async || {
         stage.clock.advance(Duration::from_secs(1));
-        state().await.is_null()
+        state().is_none()
     })
     .await;
     stop.cancel();
@@ -313,4 +316,27 @@ async fn a_stop_while_github_hangs_ends_in_time_and_gives_the_keys_back() {
     stage.world().heal();
     stage.work().await;
     assert!(stage.has("pay").await);
+}
+
+#[tokio::test]
+async fn a_worker_whose_lease_has_ended_writes_nothing() {
+    let stage = Stage::open().await;
+    let world = stage.world();
+    let pay = stage.repository("pay", &component("pay", "service")).await;
+    let events = world.put_file(&pay, FILE, component("pay", "website"));
+    stage.cue(&events).await;
+    let worker = &stage.app.worker;
+    let late = worker.queue.take(1, LEASE).await.expect("the storage works").leases;
+    let plans = worker.reconciler.plan(&late).await.expect("the storage works");
+    stage.clock.advance(LEASE);
+    stage.cue(&world.put_file(&pay, FILE, component("pay", "library"))).await;
+    stage.work().await;
+    for (lease, plan) in late.iter().zip(plans) {
+        let Plan::Apply { change: Some(change), settlement, cause } = plan else {
+            panic!("{plan:?}")
+        };
+        let apply = Apply { lease: lease.into(), change, settlement, cause };
+        assert_eq!(worker.store.apply(apply).await.expect("the storage works"), Applied::Stale);
+    }
+    assert_eq!(stage.type_of("pay").await.as_deref(), Some("library"));
 }
