@@ -35,20 +35,31 @@ impl Accounts {
     }
 
     /// The owner behind an account: from memory, else by asking for every provider's login on its
-    /// host.
+    /// host; `None` when all of them are others.
     ///
     /// # Errors
-    /// As GitHub answers; [`GitHubError::NoSuchOwner`] when no provider names this account.
-    pub async fn owner(&self, account: &Account) -> Result<Owner, GitHubError> {
-        if let Some(owner) = self.known(account) {
-            return Ok(owner);
-        }
+    /// As GitHub answers for a login that may be this account's.
+    pub async fn owner(&self, account: &Account) -> Result<Option<Owner>, GitHubError> {
+        let mut failed = None;
         for provider in self.membership.providers() {
+            if self.known(account).is_some() {
+                break;
+            }
             if provider.host == account.host.as_str() {
-                self.resolve(&account.host, &provider.organization).await?;
+                failed = self.resolve(&account.host, &provider.organization).await.err().or(failed);
             }
         }
-        self.known(account).ok_or_else(|| GitHubError::NoSuchOwner(account.to_string()))
+        match (self.known(account), failed) {
+            (None, Some(error)) => Err(error),
+            (owner, _) => Ok(owner),
+        }
+    }
+
+    /// Whether a repository called `name` shows an account to be none that a provider names.
+    pub fn is_stranger(&self, account: &Account, name: Option<&FullName>) -> bool {
+        let names_no_provider =
+            |name: &FullName| self.membership.of_owner(&account.host, name.owner()).is_empty();
+        self.known(account).is_none() && name.is_some_and(names_no_provider)
     }
 
     /// The account for people, `github.com/acme`: by the login last learnt, else by the owner of

@@ -5,10 +5,12 @@
 //! then no new work, then the storage is closed; whatever is under way is finished or given back.
 
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures_util::FutureExt as _;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -20,31 +22,26 @@ use crate::catalog::process_file;
 use crate::catalog::view::View;
 use crate::clock::{Clock, SharedClock, SystemClock, Timestamp};
 use crate::config::{Config, Frequency, Provider, Storage};
-use crate::engine::Queue;
-use crate::engine::queue::{Inspect, Push, PushKey};
+use crate::engine::queue::{Inspect, push_all};
 use crate::engine::record::RepoRecord;
 use crate::engine::sqlite::{Options, SqliteEngine};
 use crate::engine::store::Seq;
 use crate::github::{GitHub, HostSettings};
-use crate::health::Health;
+use crate::health::{CheckState, Health};
 use crate::http::internal;
 use crate::http::listener::{self, Limits};
 use crate::http::public::{self, PublicState, ReceiveLimits};
 use crate::http::state::{Info, InternalState, ProviderInfo, Webhooks};
 use crate::ids::{Account, Host};
 use crate::membership::Membership;
-use crate::reconcile::{ProcessFile, Processing, Reconciler};
+use crate::reconcile::{ProcessFile, Processing, Reconciler, panic_text};
 use crate::scan::{ScanBoard, Scanner};
 use crate::schedule::Scheduler;
 use crate::telemetry::Metrics;
 use crate::view_feed::ViewFeed;
 use crate::webhook::route::Routing;
 use crate::webhook::signature::Secrets;
-use crate::work::{Hint, Lane, Reasons, WorkKey};
 use crate::worker::Worker;
-
-/// Keys pushed at a time when stored texts are to be processed again.
-const REPROCESS_PAGE: usize = 500;
 
 /// What a test may want to hand in instead of the real thing.
 pub struct Parts {
@@ -149,10 +146,11 @@ impl App {
             metrics: metrics.clone(),
             health: health.clone(),
         };
-        let loaded =
-            feed.load(&processing.fingerprint()).await.context("cannot load the catalog")?;
-        reprocess(&*engine, loaded.outdated, &parts.clock).await?;
         let worker = worker(&config, &parts.clock, &engine, processing, &metrics, &health)?;
+        let mut due = Vec::new();
+        let look = |record: &RepoRecord| due.extend(worker.reconciler.due_at_start(record));
+        let seq = feed.load(look).await.context("cannot load the catalog")?;
+        push_all(&*engine, due).await?;
         let stop = Stop { accept: CancellationToken::new(), hurry: worker.hurry.clone() };
         let (routing, routed) = watch::channel(Arc::new(routing(&config)?));
         let app = Self {
@@ -168,7 +166,7 @@ impl App {
             _routing: routing,
         };
         app.spawn_servers(&config, listeners, routed, Arc::new(registry));
-        app.spawn_work(&config, feed, loaded.seq);
+        app.spawn_work(&config, feed, seq);
         app.tasks.close();
         Ok(app)
     }
@@ -193,7 +191,7 @@ impl App {
     /// # Errors
     /// When GitHub does not say who the account is, or the storage fails.
     pub async fn push_scan(&self, provider: &Provider) -> Result<Account, String> {
-        self.scheduler().push_scan(provider).await
+        self.scheduler().push_scan(provider).await.map_err(|error| error.to_string())
     }
 
     fn scheduler(&self) -> Scheduler {
@@ -246,20 +244,38 @@ impl App {
         let of_public = limits(config.webhooks.connections_max);
         let of_internal = limits(Limits::default().connections_max);
         let stop = &self.stop.accept;
-        self.tasks.spawn(listener::serve(listeners.public, public, of_public, stop.clone()));
-        self.tasks.spawn(listener::serve(listeners.internal, internal, of_internal, stop.clone()));
+        let public = listener::serve(listeners.public, public, of_public, stop.clone());
+        let internal = listener::serve(listeners.internal, internal, of_internal, stop.clone());
+        self.spawn("public-listener", public);
+        self.spawn("internal-listener", internal);
+    }
+
+    fn spawn(&self, check: &str, task: impl Future<Output = ()> + Send + 'static) {
+        let health = self.worker.health.clone();
+        self.tasks.spawn(watched_over(health, check.to_owned(), task));
     }
 
     fn spawn_work(&self, config: &Config, feed: ViewFeed, seq: Seq) {
-        let fingerprint = self.worker.reconciler.processing.fingerprint();
         let stop = &self.stop.accept;
-        self.tasks.spawn(feed.follow(seq, fingerprint, stop.clone()));
+        self.spawn("view-follows", feed.follow(seq, stop.clone()));
         for _ in 0..config.workers {
-            self.tasks.spawn(self.worker.clone().run(stop.clone()));
+            self.spawn("worker", self.worker.clone().run(stop.clone()));
         }
         for provider in &config.providers {
-            self.tasks.spawn(self.scheduler().run(provider.clone(), stop.clone()));
+            let check = format!("schedule:{}", provider.id);
+            self.spawn(&check, self.scheduler().run(provider.clone(), stop.clone()));
         }
+    }
+}
+
+/// Runs a task to its end. One that panics is gone for good, and nobody else would notice: its
+/// check fails until the restart that it needs.
+async fn watched_over(health: Arc<Health>, check: String, task: impl Future<Output = ()>) {
+    if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
+        let what = panic_text(panic.as_ref());
+        tracing::error!(check, what, "{check} panicked and has ended");
+        let detail = format!("it panicked and has ended ({what}); restart cuelight");
+        health.set(&check, CheckState::Failing, detail);
     }
 }
 
@@ -374,29 +390,6 @@ fn worker(
     })
 }
 
-/// Pushes the keys of records whose stored text has to be processed again.
-async fn reprocess(
-    queue: &dyn Queue,
-    outdated: Vec<RepoRecord>,
-    clock: &SharedClock,
-) -> anyhow::Result<()> {
-    let now = clock.now();
-    for records in outdated.chunks(REPROCESS_PAGE) {
-        let keys = records.iter().map(|record| {
-            let mut hint = Hint::new(Reasons::REPROCESS, now);
-            hint.name = Some(record.full_name.clone());
-            PushKey {
-                key: WorkKey::Repo(record.key.clone()),
-                account: record.account.clone(),
-                lane: Lane::Scan,
-                hint,
-            }
-        });
-        queue.push(Push { delivery: None, keys: keys.collect() }).await?;
-    }
-    Ok(())
-}
-
 /// Completes on SIGTERM or SIGINT.
 fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -408,4 +401,20 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_panics_fails_its_check() {
+        let health = Arc::new(Health::new(Arc::new(SystemClock)));
+        watched_over(health.clone(), "good".to_owned(), async {}).await;
+        watched_over(health.clone(), "bad".to_owned(), async { panic!("told to") }).await;
+        let checks = health.checks();
+        assert!(!checks.contains_key("good"));
+        assert_eq!(checks["bad"].state, CheckState::Failing);
+        assert!(checks["bad"].detail.contains("told to"), "{:?}", checks["bad"]);
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::clock::{SharedClock, Timestamp};
+use crate::ids::Account;
 
 /// How one dependency is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,14 +63,26 @@ impl Health {
         checks.insert(name.to_owned(), Check { state, since, detail: detail.into() });
     }
 
+    /// Says how `subject` is for an account, under the account's `label`. Until its login is
+    /// known an account goes by its number; what was told under the number ends then.
+    pub fn set_of_account(
+        &self,
+        subject: &str,
+        account: &Account,
+        label: &str,
+        state: CheckState,
+        detail: impl Into<String>,
+    ) {
+        let number = account.to_string();
+        if label != number {
+            self.remove(&format!("{subject}:{number}"));
+        }
+        self.set(&format!("{subject}:{label}"), state, detail);
+    }
+
     /// Forgets a check whose subject is no more.
     pub fn remove(&self, name: &str) {
         self.lock().remove(name);
-    }
-
-    /// How `name` is; nothing when nobody has said so yet.
-    pub fn state(&self, name: &str) -> Option<CheckState> {
-        self.lock().get(name).map(|check| check.state)
     }
 
     /// Every check by name.

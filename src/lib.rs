@@ -9,6 +9,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod engine;
+pub mod freshness;
 pub mod github;
 pub mod health;
 pub mod http;

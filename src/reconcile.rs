@@ -12,34 +12,19 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::catalog::{AllowedKinds, Code, Entity, PROCESSING_VERSION, Problem};
 use crate::catalog::{ProcessedFile, Source};
 use crate::clock::{SharedClock, Timestamp};
-use crate::engine::queue::{Lease, Settlement};
+use crate::engine::queue::{Lease, PushKey, Settlement};
 use crate::engine::record::{Claim, FileRecord, RepoRecord};
 use crate::engine::store::{Cause, Change};
 use crate::engine::{EngineError, Store};
+use crate::freshness::behind;
 use crate::github::{Content, FileSeen, GitHub, GitHubError, RepoRead, Repository, Seen};
-use crate::ids::{Account, Oid};
 use crate::membership::{Membership, Standing, Wanted, wanted};
 use crate::repository::FileQuery;
-use crate::work::{Hint, PushHint, Reasons, RepoKey, WorkKey};
-
-/// When a key whose read was behind is due again: GitHub's read-after-write lag is mostly below a
-/// second, rarely some seconds. After the last of them the read is taken as it is.
-pub const BEHIND_DELAYS: [Duration; 3] =
-    [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(10)];
-
-/// A repository that was just created and is still empty may get its first commit without any
-/// event of its own (templates, imports), so it is looked at once more.
-pub const EMPTY_DELAYS: [Duration; 4] = [
-    Duration::from_secs(1),
-    Duration::from_secs(3),
-    Duration::from_secs(10),
-    Duration::from_secs(60),
-];
+use crate::work::{Hint, Lane, Reasons, RepoKey, WorkKey};
 
 /// Turns the text of a catalog file into entities and problems; a value, so that a test can hand
 /// in one that panics.
@@ -117,12 +102,17 @@ impl Reconciler {
         let records = self.store.get(keys.clone()).await?;
         let Some(first) = leases.first() else { return Ok(Vec::new()) };
         let files = self.membership.wanted_on_host(&first.account.host);
+        if files.is_empty() {
+            // The configuration names nobody there any more, and there is nobody to ask.
+            return Ok(records.iter().map(|record| removal(record.as_ref())).collect());
+        }
         let mut units = Vec::with_capacity(leases.len());
         let mut reads = Vec::with_capacity(leases.len());
         for ((lease, record), key) in leases.iter().zip(records).zip(keys) {
-            if lease.hint.reasons == Reasons::REPROCESS {
-                let seen = self.stored(record.as_ref(), &files).await?;
-                units.push((lease, record, seen));
+            if lease.hint.reasons == Reasons::REPROCESS
+                && let Some(seen) = self.stored(record.as_ref(), &files).await?
+            {
+                units.push((lease, record, Some(seen)));
                 continue;
             }
             let known = record.as_ref().map(|r| r.node_id.clone());
@@ -142,6 +132,27 @@ impl Reconciler {
             complete.push(Unit { hint: lease.hint.clone(), delays: lease.delays, record, seen });
         }
         Ok(self.plan_units(complete, files).await)
+    }
+
+    /// The key to push for a record when cuelight starts, if it was made by other rules or another
+    /// version, or if no provider names its owner any more.
+    pub fn due_at_start(&self, record: &RepoRecord) -> Option<PushKey> {
+        let owner = record.full_name.owner();
+        let reasons = if self.membership.of_owner(&record.key.host, owner).is_empty() {
+            Reasons::SCAN
+        } else if record.fingerprint != self.processing.fingerprint() {
+            Reasons::REPROCESS
+        } else {
+            return None;
+        };
+        let mut hint = Hint::new(reasons, self.clock.now());
+        hint.name = Some(record.full_name.clone());
+        Some(PushKey {
+            key: WorkKey::Repo(record.key.clone()),
+            account: record.account.clone(),
+            lane: Lane::Scan,
+            hint,
+        })
     }
 
     /// A repository that its key's account cannot see may have moved: it is gone only if the
@@ -165,13 +176,15 @@ impl Reconciler {
     }
 
     /// The repository as its record has it, for processing it again without GitHub; `None` when
-    /// it has to be read after all.
+    /// it has to be read after all. Nothing is removed on the word of a record.
     async fn stored(
         &self,
         record: Option<&RepoRecord>,
         files: &[Wanted],
     ) -> Result<Option<Repository>, EngineError> {
-        let Some(record) = record else { return Ok(None) };
+        let Some(record) = record.filter(|record| admits(&self.membership, record)) else {
+            return Ok(None);
+        };
         let texts = self.store.texts(record.key.clone()).await?;
         let file = |wanted: &Wanted| {
             let branch = wanted.query.branch.as_deref().unwrap_or_default();
@@ -217,6 +230,18 @@ impl Reconciler {
     }
 }
 
+/// Whether the configuration lets a repository in, as far as its record knows it.
+fn admits(membership: &Membership, record: &RepoRecord) -> bool {
+    let standing = membership.standing(&record.key.host, &record.full_name, &record.listed);
+    matches!(standing, Standing::Member(_))
+}
+
+/// The plan for a repository of a host that no provider names.
+fn removal(record: Option<&RepoRecord>) -> Plan {
+    let change = record.is_some().then_some(Change::Remove);
+    Plan::Apply { change, settlement: Settlement::Done, cause: Cause::Other }
+}
+
 /// The repository of a `Repo` key.
 pub fn repo_key(lease: &Lease) -> Option<RepoKey> {
     match &lease.key {
@@ -250,26 +275,61 @@ impl Planner {
                 .map_or(Settlement::Done, |after| Settlement::Delay { after: *after }),
             None => Settlement::Done,
         };
-        let cause = if unit.hint.reasons.from_event() { Cause::Event } else { Cause::Other };
-        let remove = unit.record.is_some().then_some(Change::Remove);
-        let change = match seen {
-            Seen::Gone => remove,
-            Seen::Found(repository) => {
-                let standing = self.membership.standing(
-                    &repository.key.host,
-                    &repository.full_name,
-                    &repository.listed,
-                );
-                match standing {
-                    Standing::Member(providers) => {
-                        let wanted = wanted(providers);
-                        Some(self.put(*repository, &wanted, unit.record.as_ref(), &unit.hint))
-                    }
-                    Standing::FilteredOut(_) | Standing::Stranger => remove,
+        let old = unit.record.as_ref();
+        let reasons = unit.hint.reasons;
+        let remove = old.is_some().then_some(Change::Remove);
+        let (change, is_named) = match seen {
+            Seen::Gone => (remove, reasons.any(Reasons::DELETED)),
+            Seen::Found(repository) => match self.standing(&repository) {
+                Standing::Member(providers) => {
+                    let wanted = wanted(providers);
+                    let is_named = reasons.from_event() && self.is_up_to_date(old, &wanted);
+                    (Some(self.put(*repository, &wanted, old, &unit.hint)), is_named)
                 }
-            }
+                Standing::Stranger if self.is_renamed_owner(&repository, old) => {
+                    tracing::warn!(
+                        repo.id = %repository.key, repo.name = %repository.full_name,
+                        "the owner of {} was renamed, and no provider has the new name: its \
+                         entities stay as they are", repository.full_name
+                    );
+                    (None, false)
+                }
+                Standing::FilteredOut(_) | Standing::Stranger => {
+                    let was_member = old.is_some_and(|record| admits(&self.membership, record));
+                    (remove, reasons.any(Reasons::CHANGED) && was_member)
+                }
+            },
         };
+        let cause = if is_named { Cause::Event } else { Cause::Other };
         Plan::Apply { change, settlement, cause }
+    }
+
+    fn standing(&self, repository: &Repository) -> Standing<'_> {
+        let Repository { key, full_name, listed, .. } = repository;
+        self.membership.standing(&key.host, full_name, listed)
+    }
+
+    /// Whether a record was made as it would be now, so that what it loses is lost by what was
+    /// pushed and not by another configuration.
+    fn is_up_to_date(&self, old: Option<&RepoRecord>, wanted: &[Wanted]) -> bool {
+        let is_wanted = |file: &FileRecord| {
+            let branch = |w: &Wanted| w.query.branch.as_deref().unwrap_or_default() == file.branch;
+            wanted.iter().any(|w| branch(w) && w.query.path == file.path)
+        };
+        old.is_some_and(|record| {
+            record.fingerprint == self.processing.fingerprint()
+                && record.files.iter().all(is_wanted)
+        })
+    }
+
+    /// Whether a repository has a stranger for an owner only because the owner was renamed: it is
+    /// the account of the record still, and the configuration has its name of then.
+    fn is_renamed_owner(&self, repository: &Repository, old: Option<&RepoRecord>) -> bool {
+        old.is_some_and(|record| {
+            let (host, login) = (&record.key.host, record.full_name.owner());
+            record.account == repository.account
+                && !self.membership.of_owner(host, login).is_empty()
+        })
     }
 
     fn put(
@@ -383,58 +443,6 @@ fn unreadable(path: &str, what: &str, previous: Vec<Entity>) -> ProcessedFile {
     ProcessedFile { entities, problems: vec![problem] }
 }
 
-/// Whether what was read is older than what the hints told, and when to look again if so.
-fn behind(seen: &Seen, hint: &Hint, known: bool) -> Option<&'static [Duration]> {
-    let reasons = hint.reasons;
-    let repository = match seen {
-        // Just created or pushed to, never seen, and not there: GitHub may not show it yet.
-        Seen::Gone => {
-            let fresh = !known
-                && reasons.any(Reasons::CREATED.and(Reasons::PUSH))
-                && !reasons.any(Reasons::DELETED);
-            return fresh.then_some(&BEHIND_DELAYS);
-        }
-        Seen::Found(repository) => repository,
-    };
-    if reasons.any(Reasons::DELETED) {
-        return Some(&BEHIND_DELAYS);
-    }
-    if reasons.any(Reasons::CREATED) && repository.head.is_none() {
-        return Some(&EMPTY_DELAYS);
-    }
-    behind_pushes(repository, &hint.pushes).then_some(&BEHIND_DELAYS)
-}
-
-/// Whether a repository looks as it did before the newest of these pushes. `pushed_at` has whole
-/// seconds, so a tie may be either side of a push and counts as behind, unless the head says more.
-fn behind_pushes(repository: &Repository, pushes: &[PushHint]) -> bool {
-    let told = |push: &PushHint| push.pushed_at.map(whole_seconds);
-    let read = repository.pushed_at.map(whole_seconds);
-    let (of_default, others): (Vec<_>, Vec<_>) = pushes.iter().partition(|p| p.branch.is_none());
-    let older_than_others = others.iter().any(|p| read.is_some() && read < told(p));
-    let Some(newest) = of_default
-        .iter()
-        .filter_map(|p| told(p))
-        .max()
-        .map(Some)
-        .or_else(|| (!of_default.is_empty()).then_some(None))
-    else {
-        return older_than_others;
-    };
-    let at = |oid: &Oid| repository.head.as_ref() == Some(oid);
-    let tip = |p: &PushHint| !of_default.iter().any(|q| q.before == p.after);
-    if of_default.iter().any(|p| tip(p) && at(&p.after)) {
-        return older_than_others;
-    }
-    let at_a_before = of_default.iter().any(|p| at(&p.before));
-    let not_newer = read.is_some() && newest.is_some() && read <= newest;
-    older_than_others || at_a_before || not_newer
-}
-
-fn whole_seconds(time: Timestamp) -> i64 {
-    time.0.div_euclid(1000)
-}
-
 /// What a panic said.
 pub fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic
@@ -442,9 +450,4 @@ pub fn panic_text(panic: &(dyn Any + Send)) -> String {
         .map(|s| (*s).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned());
     text.unwrap_or_else(|| "a panic without a message".to_owned())
-}
-
-/// Which account's credentials a batch used.
-pub fn batch_account(leases: &[Lease]) -> Option<&Account> {
-    leases.first().map(|lease| &lease.account)
 }

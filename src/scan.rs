@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use crate::accounts::Accounts;
 use crate::clock::{SharedClock, Timestamp};
-use crate::engine::queue::{Push, PushKey};
+use crate::engine::queue::{PushKey, push_all};
 use crate::engine::store::{Summary, allowance};
 use crate::engine::{EngineError, Queue, Store};
 use crate::github::{GitHub, GitHubError, Owner, Repository};
@@ -107,6 +107,14 @@ impl ScanBoard {
     }
 }
 
+/// What a listing is compared with.
+struct Known {
+    queries: Vec<FileQuery>,
+    stored: HashMap<RepoKey, Summary>,
+    /// Whose removal the brake holds: to see them again lifts the hold.
+    held: HashSet<RepoKey>,
+}
+
 /// What a listing found so far.
 #[derive(Default)]
 struct Findings {
@@ -124,7 +132,15 @@ impl Scanner {
     pub async fn scan(&self, account: &Account) -> Result<Result<(), GitHubError>, EngineError> {
         let started_at = self.clock.now();
         let mut findings = Findings::default();
-        let outcome = self.list(account, &mut findings).await?;
+        let outcome = match self.accounts.owner(account).await {
+            Ok(Some(owner)) => self.list(&owner, &mut findings).await?,
+            // No provider names it any more: there is nothing to compare with.
+            Ok(None) => {
+                self.health.remove(&format!("scan:{account}"));
+                return Ok(Ok(()));
+            }
+            Err(error) => Err(error),
+        };
         let held = match &outcome {
             Ok(total) => self.push_leaving(account, *total, &mut findings).await?,
             Err(_) => Vec::new(),
@@ -146,31 +162,27 @@ impl Scanner {
     /// repositories GitHub says there are.
     async fn list(
         &self,
-        account: &Account,
+        owner: &Owner,
         findings: &mut Findings,
     ) -> Result<Result<u64, GitHubError>, EngineError> {
-        let owner = match self.accounts.owner(account).await {
-            Ok(owner) => owner,
-            Err(error) => return Ok(Err(error)),
-        };
-        let stored: HashMap<RepoKey, Summary> = self
-            .store
-            .summaries(account.clone())
-            .await?
-            .into_iter()
-            .map(|summary| (summary.key.clone(), summary))
-            .collect();
+        let account = &owner.account;
         let files = wanted(self.membership.of_owner(&account.host, &owner.login));
-        let queries: Vec<FileQuery> = files.into_iter().map(|f| f.query).collect();
+        let summaries = self.store.summaries(account.clone()).await?;
+        let known = Known {
+            queries: files.into_iter().map(|f| f.query).collect(),
+            stored: summaries.into_iter().map(|s| (s.key.clone(), s)).collect(),
+            held: self.store.held().await?.into_iter().map(|held| held.key).collect(),
+        };
         let mut after: Option<String> = None;
         let mut total = 0;
         for _ in 0..PAGES_MAX {
-            let page = match self.page(&owner, after.as_deref(), &queries).await {
-                Ok(page) => page,
-                Err(error) => return Ok(Err(error)),
-            };
+            let page =
+                match self.github.list(owner, after.as_deref(), PAGE_MAX, &known.queries).await {
+                    Ok(page) => page,
+                    Err(error) => return Ok(Err(error)),
+                };
             total = page.total;
-            self.compare(account, &page.repositories, &queries, &stored, findings).await?;
+            self.compare(account, &page.repositories, &known, findings).await?;
             after = page.next;
             if after.is_none() {
                 break;
@@ -180,35 +192,24 @@ impl Scanner {
             let error = format!("the listing did not end after {PAGES_MAX} pages");
             return Ok(Err(GitHubError::Transient(error)));
         }
-        let vanished = stored.values().filter(|s| !findings.listed.contains(&s.key));
+        let vanished = known.stored.values().filter(|s| !findings.listed.contains(&s.key));
         let vanished: Vec<_> = vanished.map(|s| (s.key.clone(), s.full_name.to_string())).collect();
         findings.leaving.extend(vanished);
         Ok(Ok(total))
-    }
-
-    async fn page(
-        &self,
-        owner: &Owner,
-        after: Option<&str>,
-        queries: &[FileQuery],
-    ) -> Result<crate::github::Page, GitHubError> {
-        self.github.list(owner, after, PAGE_MAX, queries).await
     }
 
     async fn compare(
         &self,
         account: &Account,
         repositories: &[Repository],
-        queries: &[FileQuery],
-        stored: &HashMap<RepoKey, Summary>,
+        known: &Known,
         findings: &mut Findings,
     ) -> Result<(), EngineError> {
         let now = self.clock.now();
         let mut keys = Vec::new();
         for repository in repositories {
             findings.listed.insert(repository.key.clone());
-            let summary = stored.get(&repository.key);
-            match self.difference(repository, queries, summary) {
+            match self.difference(repository, known) {
                 Difference::None => {}
                 Difference::Leaves => {
                     let name = repository.full_name.to_string();
@@ -225,12 +226,8 @@ impl Scanner {
         self.push(keys, findings).await
     }
 
-    fn difference(
-        &self,
-        listed: &Repository,
-        queries: &[FileQuery],
-        stored: Option<&Summary>,
-    ) -> Difference {
+    fn difference(&self, listed: &Repository, known: &Known) -> Difference {
+        let stored = known.stored.get(&listed.key);
         let standing =
             self.membership.standing(&listed.key.host, &listed.full_name, &listed.listed);
         let Standing::Member(providers) = standing else {
@@ -238,7 +235,7 @@ impl Scanner {
         };
         let mut files = Vec::new();
         for file in wanted(providers) {
-            let at = queries.iter().position(|query| *query == file.query);
+            let at = known.queries.iter().position(|query| *query == file.query);
             if let Some(Some(seen)) = at.and_then(|i| listed.files.get(i)) {
                 let branch = file.query.branch.unwrap_or_default();
                 files.push((file.provider, branch, file.query.path, seen.oid.clone()));
@@ -252,6 +249,7 @@ impl Scanner {
                     && stored.full_name == listed.full_name
                     && stored.listed == listed.listed
                     && stored.files == files
+                    && !known.held.contains(&listed.key)
             }
         };
         if same { Difference::None } else { Difference::Differs }
@@ -288,15 +286,12 @@ impl Scanner {
 
     async fn push(&self, keys: Vec<PushKey>, findings: &mut Findings) -> Result<(), EngineError> {
         findings.pushed += keys.len() as u64;
-        if !keys.is_empty() {
-            self.queue.push(Push { delivery: None, keys }).await?;
-        }
+        push_all(&*self.queue, keys).await?;
         Ok(())
     }
 
     fn tell(&self, account: &Account, result: &ScanResult) {
         let label = self.accounts.label(account, None);
-        let check = format!("scan:{label}");
         let seconds = result.ended_at.since(result.started_at).as_secs_f64();
         let (state, detail) = match &result.error {
             Some(error) => (CheckState::Degraded, format!("the last scan failed: {error}")),
@@ -312,7 +307,7 @@ impl Scanner {
         let outcome = if result.error.is_none() { "ok" } else { "failed" };
         Metrics::count(&self.metrics.scans, outcome);
         tracing::info!(account = %account, outcome, "scan of {label}: {detail}");
-        self.health.set(&check, state, detail);
+        self.health.set_of_account("scan", account, &label, state, detail);
     }
 }
 

@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 use crate::accounts::{Accounts, host_of};
 use crate::clock::{SharedClock, Timestamp};
 use crate::config::{Frequency, Provider};
-use crate::engine::Queue;
 use crate::engine::queue::{Push, PushKey};
+use crate::engine::{EngineError, Queue};
+use crate::github::GitHubError;
 use crate::health::{CheckState, Health};
-use crate::ids::Account;
+use crate::ids::{Account, InvalidId};
 use crate::scan::ScanBoard;
 use crate::work::{Hint, Lane, Reasons, WorkKey, back_off};
 
@@ -31,6 +32,20 @@ pub struct Scheduler {
     pub clock: SharedClock,
     /// Where trouble is told.
     pub health: Arc<Health>,
+}
+
+/// Why a scan could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The provider's host is no host name.
+    #[error(transparent)]
+    Host(#[from] InvalidId),
+    /// GitHub does not say who the account is.
+    #[error(transparent)]
+    GitHub(#[from] GitHubError),
+    /// The key could not be pushed.
+    #[error(transparent)]
+    Storage(#[from] EngineError),
 }
 
 impl Scheduler {
@@ -52,22 +67,30 @@ impl Scheduler {
         loop {
             let started = self.clock.now();
             let account = self.push(provider, check).await;
-            let timeout = self.clock.sleep(provider.schedule.timeout);
             tokio::select! {
                 () = self.board.wait(&account, started) => {
-                    self.health.set(check, CheckState::Ok, "the last scan ended in time");
+                    self.health.set(check, CheckState::Ok, "the last scan ended well");
+                    self.clock.sleep(self.pause(provider)).await;
                 }
-                () = timeout => {
-                    let detail = format!(
-                        "no scan has ended within {} s of its start",
-                        provider.schedule.timeout.as_secs()
-                    );
-                    self.health.set(check, CheckState::Degraded, detail);
-                }
+                () = self.late(provider, check) => {}
             }
-            let pause = pause(&provider.schedule.frequency, self.clock.now());
-            self.clock.sleep(pause).await;
         }
+    }
+
+    /// Waits out the time a scan may take, says that it is late, and waits until the next is due.
+    async fn late(&self, provider: &Provider, check: &str) {
+        let timeout = provider.schedule.timeout;
+        self.clock.sleep(timeout).await;
+        let detail = format!("no scan has ended within {} s of its start", timeout.as_secs());
+        self.health.set(check, CheckState::Degraded, detail);
+        self.clock.sleep(self.pause(provider)).await;
+    }
+
+    /// The wait for the next scan; unbounded when only a person starts one.
+    fn pause(&self, provider: &Provider) -> Duration {
+        let now = self.clock.now();
+        let next = provider.schedule.frequency.next_after_millis(now.0);
+        next.map_or(Duration::MAX, |next| Timestamp(next).since(now))
     }
 
     /// Pushes the scan key; tries until that has worked.
@@ -79,24 +102,25 @@ impl Scheduler {
                 Ok(account) => return account,
                 Err(error) => error,
             };
-            tracing::warn!(provider = %provider.id, error, "cannot start a scan");
+            tracing::warn!(provider = %provider.id, %error, "cannot start a scan");
             self.health.set(check, CheckState::Degraded, format!("cannot start a scan: {error}"));
-            self.clock.sleep(back_off(attempt, fastrand::f64())).await;
+            let now = self.clock.now();
+            let rest = match &error {
+                StartError::GitHub(error) => error.rests_until(now).map(|until| until.since(now)),
+                StartError::Host(_) | StartError::Storage(_) => None,
+            };
+            let pause = rest.unwrap_or_else(|| back_off(attempt, fastrand::f64()));
+            self.clock.sleep(pause).await;
         }
     }
 
     /// Learns who the provider's account is and pushes its scan key.
     ///
     /// # Errors
-    /// When GitHub does not say, or the storage fails; in words.
-    pub async fn push_scan(&self, provider: &Provider) -> Result<Account, String> {
-        let host = host_of(provider).map_err(|e| e.to_string())?;
-        let owner = self
-            .accounts
-            .resolve(&host, &provider.organization)
-            .await
-            .map_err(|e| e.to_string())?;
-        let account = owner.account;
+    /// When GitHub does not say, or the storage fails.
+    pub async fn push_scan(&self, provider: &Provider) -> Result<Account, StartError> {
+        let host = host_of(provider)?;
+        let account = self.accounts.resolve(&host, &provider.organization).await?.account;
         let key = PushKey {
             key: WorkKey::Scan(account.clone()),
             account: account.clone(),
@@ -104,13 +128,7 @@ impl Scheduler {
             hint: Hint::new(Reasons::SCHEDULE, self.clock.now()),
         };
         let push = Push { delivery: None, keys: vec![key] };
-        self.queue.push(push).await.map_err(|e| e.to_string())?;
+        self.queue.push(push).await?;
         Ok(account)
     }
-}
-
-/// The wait for the next run; unbounded when only a person starts one.
-fn pause(frequency: &Frequency, now: Timestamp) -> Duration {
-    let next = frequency.next_after_millis(now.0);
-    next.map_or(Duration::MAX, |next| Timestamp(next).since(now))
 }

@@ -28,6 +28,9 @@ const CHANGES_PAGE: usize = 500;
 /// Looks at the log this often even without a wake-up.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
+/// The check that is there while the view falls behind; `view` itself is what is served.
+const FOLLOWS: &str = "view-follows";
+
 /// Rest after the storage failed.
 const STORAGE_REST: Duration = Duration::from_secs(1);
 
@@ -45,47 +48,38 @@ pub struct ViewFeed {
     pub health: Arc<Health>,
 }
 
-/// What a load found besides the view.
-pub struct Loaded {
-    /// The log's position that the view stands for.
-    pub seq: Seq,
-    /// Records that were made by other rules or an older version: due to be processed again.
-    pub outdated: Vec<RepoRecord>,
-}
-
 impl ViewFeed {
-    /// Loads the whole catalog and publishes it.
+    /// Loads the whole catalog, shows each record to `look`, publishes the view, and returns the
+    /// position in the log that it stands for.
     ///
     /// # Errors
     /// When the storage cannot be read; the view stays as it was.
-    pub async fn load(&self, fingerprint: &str) -> Result<Loaded, EngineError> {
+    pub async fn load(&self, mut look: impl FnMut(&RepoRecord)) -> Result<Seq, EngineError> {
         let seq = self.store.last_seq().await?;
         let mut view = View::empty();
-        let mut outdated = Vec::new();
         let mut after: Option<RepoKey> = None;
         loop {
             let records = self.store.records(after, LOAD_PAGE).await?;
             let Some(last) = records.last() else { break };
             after = Some(last.key.clone());
-            for record in records {
+            for record in &records {
                 view = view.with_repository(record.to_entry());
-                if record.fingerprint != fingerprint {
-                    outdated.push(RepoRecord { files: Vec::new(), ..record });
-                }
+                look(record);
             }
         }
         self.publish(view.complete_to(seq));
-        Ok(Loaded { seq, outdated })
+        Ok(seq)
     }
 
     /// Follows the log from `seq` until `stop`.
-    pub async fn follow(self, seq: Seq, fingerprint: String, stop: CancellationToken) {
+    pub async fn follow(self, seq: Seq, stop: CancellationToken) {
         let mut at = seq;
         while !stop.is_cancelled() {
-            match self.catch_up(at, &fingerprint).await {
-                Ok(now_at) if now_at > at => at = now_at,
+            match self.catch_up(at).await {
+                // Less than before after a load of another log, of a restored file say.
+                Ok(now_at) if now_at != at => at = now_at,
                 Ok(_) => {
-                    self.tell_in_step();
+                    self.health.remove(FOLLOWS);
                     tokio::select! {
                         () = self.store.wait_change(at, LOOK_EVERY) => {}
                         () = stop.cancelled() => {}
@@ -93,7 +87,7 @@ impl ViewFeed {
                 }
                 Err(error) => {
                     let detail = format!("the view cannot follow the storage: {error}");
-                    self.health.set("view", CheckState::Degraded, detail);
+                    self.health.set(FOLLOWS, CheckState::Degraded, detail);
                     tokio::select! {
                         () = self.clock.sleep(STORAGE_REST) => {}
                         () = stop.cancelled() => {}
@@ -107,9 +101,9 @@ impl ViewFeed {
     ///
     /// # Errors
     /// When the storage cannot be read.
-    pub async fn catch_up(&self, at: Seq, fingerprint: &str) -> Result<Seq, EngineError> {
+    pub async fn catch_up(&self, at: Seq) -> Result<Seq, EngineError> {
         let Some(changes) = self.store.changes(at, CHANGES_PAGE).await? else {
-            return self.load(fingerprint).await.map(|loaded| loaded.seq);
+            return self.load(|_| {}).await;
         };
         let Some(last) = changes.last() else { return Ok(at) };
         let seq = last.seq;
@@ -123,19 +117,10 @@ impl ViewFeed {
         Ok(seq)
     }
 
-    /// Says that the view is as the storage, if it was said not to be.
-    fn tell_in_step(&self) {
-        if self.health.state("view") == Some(CheckState::Degraded) {
-            let entities = self.view.borrow().counts().entities;
-            self.health.set("view", CheckState::Ok, format!("{entities} entities"));
-        }
-    }
-
     fn publish(&self, view: View) {
         let Counts { entities, problems, .. } = view.counts();
         self.metrics.entities.set(i64::try_from(entities).unwrap_or(i64::MAX));
         self.metrics.problems.set(i64::try_from(problems).unwrap_or(i64::MAX));
-        self.health.set("view", CheckState::Ok, format!("{entities} entities"));
         self.view.send_replace(Arc::new(view));
     }
 }

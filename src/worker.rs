@@ -23,11 +23,7 @@ use crate::ids::Account;
 use crate::reconcile::{Plan, Reconciler, panic_text};
 use crate::scan::Scanner;
 use crate::telemetry::Metrics;
-use crate::work::{BATCH_MAX, LEASE, WorkKey, back_off};
-
-/// How long an account rests after GitHub refused its credentials: they heal only by hand, and
-/// asking again at once may get an App banned.
-pub const UNAUTHORIZED_REST: Duration = Duration::from_secs(60);
+use crate::work::{BATCH_MAX, LEASE, Reasons, WorkKey, back_off};
 
 /// Attempts after which a unit that panics is given up: the same input panics again.
 pub const PANICS_MAX: u32 = 2;
@@ -128,7 +124,8 @@ impl Worker {
     /// Takes up to a batch of keys and settles each of them.
     ///
     /// # Errors
-    /// When the storage fails; what was taken is then given back by the end of its lease.
+    /// When the storage fails; what was taken is then given back, by the end of its lease at the
+    /// latest.
     pub async fn step(&self) -> Result<Step, EngineError> {
         let taken = self.queue.take(BATCH_MAX, LEASE).await?;
         if taken.leases.is_empty() {
@@ -137,7 +134,8 @@ impl Worker {
         let work = AssertUnwindSafe(self.work(&taken.leases)).catch_unwind();
         let outcomes = tokio::select! {
             done = work => match done {
-                Ok(outcomes) => outcomes?,
+                Ok(Ok(outcomes)) => outcomes,
+                Ok(Err(error)) => return Err(self.after_failure(&taken.leases, error).await),
                 Err(panic) => self.after_panic(&taken.leases, &panic_text(panic.as_ref())).await?,
             },
             () = self.renew(&taken.leases) => Vec::new(),
@@ -168,7 +166,12 @@ impl Worker {
             [Lease { key: WorkKey::Repo(_), .. }, ..] => self.reconcile(leases).await,
             [lease @ Lease { key: WorkKey::Scan(account), .. }, ..] => {
                 let result = self.scanner.scan(account).await?;
-                self.settle_failed_or(leases, lease, result.err()).await
+                self.gate_if_told(account, leases, result.as_ref().err().into_iter()).await?;
+                let outcome = match result {
+                    Ok(()) => self.settle(lease, Settlement::Done).await?,
+                    Err(error) => self.failed(lease, error).await?,
+                };
+                Ok(vec![outcome])
             }
             [lease, ..] => {
                 let error = "this version has no Apps".to_owned();
@@ -178,25 +181,10 @@ impl Worker {
         }
     }
 
-    async fn settle_failed_or(
-        &self,
-        leases: &[Lease],
-        lease: &Lease,
-        error: Option<GitHubError>,
-    ) -> Result<Vec<Outcome>, EngineError> {
-        let outcome = match error {
-            None => self.settle(lease, Settlement::Done).await?,
-            Some(error) => {
-                self.gate_if_told(&lease.account, leases, [&error].into_iter()).await?;
-                self.failed(lease, error).await?
-            }
-        };
-        Ok(vec![outcome])
-    }
-
     async fn reconcile(&self, leases: &[Lease]) -> Result<Vec<Outcome>, EngineError> {
         let plans = self.reconciler.plan(leases).await?;
-        if let Some(first) = leases.first() {
+        let is_read = |lease: &Lease| lease.hint.reasons != Reasons::REPROCESS;
+        if let Some(first) = leases.iter().find(|lease| is_read(lease)) {
             let errors = plans.iter().filter_map(|plan| match plan {
                 Plan::Failed(error) => Some(error),
                 Plan::Apply { .. } | Plan::Panicked(_) => None,
@@ -238,7 +226,7 @@ impl Worker {
                 let settled = self.settle(lease, Settlement::Release).await?;
                 Ok(if settled == Outcome::Stale { settled } else { Outcome::Gated })
             }
-            GitHubError::Transient(_) | GitHubError::NoSuchOwner(_) => {
+            GitHubError::Transient(_) | GitHubError::Refused(_) | GitHubError::NoSuchOwner(_) => {
                 let after = back_off(lease.attempt, fastrand::f64());
                 let error = error.to_string();
                 tracing::warn!(
@@ -262,8 +250,27 @@ impl Worker {
         self.settle(lease, settlement).await
     }
 
+    /// After a panic that is no unit's own. A single key is to blame for it. Of several nobody
+    /// knows which one is, so their leases are left to end: from then on each is taken alone.
     async fn after_panic(&self, leases: &[Lease], what: &str) -> Result<Vec<Outcome>, EngineError> {
-        join_all(leases.iter().map(|lease| self.panicked(lease, what))).await.into_iter().collect()
+        if let [lease] = leases {
+            return self.panicked(lease, what).await.map(|outcome| vec![outcome]);
+        }
+        Metrics::count(&self.metrics.runs, "panic");
+        let keys = leases.len();
+        tracing::error!(keys, what, "a step over {keys} keys panicked; each is tried alone");
+        Ok(Vec::new())
+    }
+
+    /// A storage that is away for a moment is nobody's attempt: gives back what was not settled.
+    /// One that cannot be read would fail again at once, so there the leases are left to end.
+    async fn after_failure(&self, leases: &[Lease], error: EngineError) -> EngineError {
+        if matches!(error, EngineError::Unavailable(_))
+            && let Err(again) = self.release(leases).await
+        {
+            tracing::debug!(error = %again, "the keys come back when their leases end");
+        }
+        error
     }
 
     async fn release(&self, leases: &[Lease]) -> Result<Vec<Outcome>, EngineError> {
@@ -295,28 +302,28 @@ impl Worker {
         errors: impl Iterator<Item = &'a GitHubError>,
     ) -> Result<(), EngineError> {
         let name = leases.iter().find_map(|lease| lease.hint.name.as_ref());
-        let label = self.scanner.accounts.label(account, name);
-        let check = format!("github:{label}");
-        let mut failed = 0;
-        let mut last = None;
-        for error in errors {
-            failed += 1;
-            last = Some(error);
-            let until = match error {
-                GitHubError::Limited { until, .. } => *until,
-                GitHubError::Unauthorized(_) => self.clock.now() + UNAUTHORIZED_REST,
-                GitHubError::Transient(_) | GitHubError::NoSuchOwner(_) => continue,
-            };
-            self.health.set(&check, CheckState::Degraded, error.to_string());
-            tracing::warn!(account = %account, "{label} rests until {until}: {error}");
-            self.queue.gate(account.clone(), until, error.to_string()).await?;
-            return Ok(());
-        }
-        match last {
-            Some(error) if failed == leases.len() => {
-                self.health.set(&check, CheckState::Degraded, error.to_string());
+        let tell = |state, detail: String| {
+            let accounts = &self.scanner.accounts;
+            if !accounts.is_stranger(account, name) {
+                let label = accounts.label(account, name);
+                self.health.set_of_account("github", account, &label, state, detail);
             }
-            _ => self.health.set(&check, CheckState::Ok, "answers"),
+        };
+        let now = self.clock.now();
+        // A repository that is refused alone says nothing about the account.
+        let errors: Vec<_> =
+            errors.filter(|error| !matches!(error, GitHubError::Refused(_))).collect();
+        if let Some((error, until)) = errors.iter().find_map(|e| Some((e, e.rests_until(now)?))) {
+            tell(CheckState::Degraded, error.to_string());
+            let label = self.scanner.accounts.label(account, name);
+            tracing::warn!(account = %account, "{label} rests until {until}: {error}");
+            return self.queue.gate(account.clone(), until, error.to_string()).await;
+        }
+        match errors.last() {
+            Some(error) if errors.len() == leases.len() => {
+                tell(CheckState::Degraded, error.to_string());
+            }
+            _ => tell(CheckState::Ok, "answers".to_owned()),
         }
         Ok(())
     }

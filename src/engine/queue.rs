@@ -68,6 +68,9 @@ pub const LEDGER_KEEP: Duration = Duration::from_secs(8 * 24 * 3600);
 /// Longest error kept with a key, in characters: enough for a cause and an address.
 pub const ERROR_CHARS_MAX: usize = 1000;
 
+/// Most keys of one push that may as well be several: it holds up other pushes for milliseconds.
+pub const PUSH_KEYS_MAX: usize = 500;
+
 /// Most deliveries remembered, whatever their age: about 100 MB of SQLite file.
 pub const LEDGER_ROWS_MAX: u64 = 500_000;
 
@@ -236,6 +239,17 @@ pub trait Queue: Send + Sync {
     /// the caller's last take and this call is not missed. One waiter is woken per push; a take
     /// that leaves due keys behind wakes the next.
     async fn wait(&self, timeout: Duration);
+}
+
+/// Pushes any number of keys that no webhook told of, in portions of [`PUSH_KEYS_MAX`]. On an error
+/// some may have been pushed.
+pub async fn push_all(queue: &dyn Queue, mut keys: Vec<PushKey>) -> Result<(), EngineError> {
+    while !keys.is_empty() {
+        let rest = keys.split_off(keys.len().min(PUSH_KEYS_MAX));
+        queue.push(Push { delivery: None, keys }).await?;
+        keys = rest;
+    }
+    Ok(())
 }
 
 /// The verbs of operators.

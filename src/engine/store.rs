@@ -70,9 +70,11 @@ pub enum Change {
 /// On whose word entities may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// A signed event named this repository, and a read confirmed it.
+    /// A signed event named what the entities go for, and a read confirmed it: a deletion, a
+    /// change of what filters look at, a push to the files. That it named the repository is not
+    /// enough: after a lost permission or a mistyped filter any push would remove entities.
     Event,
-    /// Anything else: a scan, a refresh, a change of configuration.
+    /// Anything else: a scan, a refresh, lost sight of it, a change of configuration.
     Other,
 }
 

@@ -240,10 +240,10 @@ fn judged(
         404 => Ok(None),
         _ => Err(transport.refusal(&answer)),
     });
-    transport.counted(answer).map_err(|error| match (&error, reached) {
-        (GitHubError::Unauthorized(_), 403) => Trouble::Own(error),
-        (GitHubError::Transient(_), 300..=499) => Trouble::Own(error),
-        _ => Trouble::Everyones(error),
+    transport.counted(answer).map_err(|error| match (error, reached) {
+        (GitHubError::Unauthorized(why), 403) => Trouble::Own(GitHubError::Refused(why)),
+        (error @ GitHubError::Transient(_), 300..=499) => Trouble::Own(error),
+        (error, _) => Trouble::Everyones(error),
     })
 }
 

@@ -135,10 +135,11 @@ pub(super) fn untrue(
 
 /// What an error at one node, other than its absence, means for that node.
 pub(super) fn at_node(host: &Host, name: &str, error: &WireError) -> GitHubError {
-    if is_forbidden(error) {
-        return forbidden(host, error);
-    }
     let words = in_brackets(&cut(&format!("{} {}", error.kind, error.message)));
+    if is_forbidden(error) {
+        let what = "it needs read access to its contents and metadata";
+        return GitHubError::Refused(format!("{host} refuses {name} to the token{words}: {what}"));
+    }
     GitHubError::Transient(format!("{host} could not show {name}{words}"))
 }
 
@@ -200,7 +201,7 @@ mod tests {
             GitHubError::Unauthorized(text) => {
                 format!("unauthorized: {}", text.split(':').next().unwrap_or_default())
             }
-            GitHubError::NoSuchOwner(_) => "no such owner".to_owned(),
+            GitHubError::Refused(_) | GitHubError::NoSuchOwner(_) => "of one thing".to_owned(),
         };
         assert_eq!(got, expected, "{status} {pairs:?} {body}");
     }

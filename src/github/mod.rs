@@ -169,6 +169,10 @@ pub struct Page {
     pub total: u64,
 }
 
+/// How long an account rests after GitHub refused its credentials: they heal only by hand, and
+/// asking again at once may get an App banned.
+pub const UNAUTHORIZED_REST: Duration = Duration::from_secs(60);
+
 /// Why GitHub gave no answer that may be believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GitHubError {
@@ -186,7 +190,22 @@ pub enum GitHubError {
     /// Credentials are missing, refused or too weak; a person has to act. Try again later.
     #[error("{0}")]
     Unauthorized(String),
+    /// This repository alone is refused (single sign-on, a block, a token for some only); others
+    /// of its account may well be shown. Try again later.
+    #[error("{0}")]
+    Refused(String),
     /// The owner does not exist (or not for these credentials).
     #[error("no user or organisation `{0}`")]
     NoSuchOwner(String),
+}
+
+impl GitHubError {
+    /// Until when the account is not to be asked anything, where the error says so.
+    pub fn rests_until(&self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Limited { until, .. } => Some(*until),
+            Self::Unauthorized(_) => Some(now + UNAUTHORIZED_REST),
+            Self::Transient(_) | Self::Refused(_) | Self::NoSuchOwner(_) => None,
+        }
+    }
 }

@@ -183,7 +183,7 @@ impl Transport {
             Ok(_) | Err(GitHubError::NoSuchOwner(_)) => "ok",
             Err(GitHubError::Limited { .. }) => "limited",
             Err(GitHubError::Transient(_)) => "transient",
-            Err(GitHubError::Unauthorized(_)) => "unauthorized",
+            Err(GitHubError::Unauthorized(_) | GitHubError::Refused(_)) => "unauthorized",
         };
         Metrics::count(&self.metrics.github_calls, name);
         outcome

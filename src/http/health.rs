@@ -126,12 +126,12 @@ async fn exercise(state: &InternalState) {
     }
 }
 
-/// Says whether the view is loaded; that it cannot follow the storage, its feed says.
+/// Says whether the view is loaded; that it cannot follow the storage, its feed says apart.
 fn set_view(state: &InternalState) {
     let view = state.view();
     if !view.is_complete() {
         state.health.set("view", CheckState::Failing, NOT_LOADED);
-    } else if state.health.state("view") != Some(CheckState::Degraded) {
+    } else {
         let detail = format!("{} entities, change {}", view.counts().entities, view.seq());
         state.health.set("view", CheckState::Ok, detail);
     }

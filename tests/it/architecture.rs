@@ -20,7 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("ids", &[]),
     ("work", &["clock", "ids"]),
-    ("health", &["clock"]),
+    ("health", &["clock", "ids"]),
     // One YAML reader for the whole program.
     ("config", &["catalog"]),
     ("telemetry", &["config"]),
@@ -32,10 +32,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("membership", &["config", "ids", "repository"]),
     // Who a login is, is asked of GitHub and remembered.
     ("accounts", &["config", "github", "ids", "membership"]),
+    ("freshness", &["clock", "github", "ids", "work"]),
     ("reconcile", LOOPS),
     ("scan", LOOPS),
     ("worker", &with_steps()),
-    ("schedule", &["accounts", "clock", "config", "engine", "health", "ids", "scan", "work"]),
+    // GitHub's limits hold for the question who the account is, too.
+    ("schedule", SCHEDULE),
     ("view_feed", &["catalog", "clock", "engine", "health", "telemetry", "work"]),
     ("sinks", &["catalog", "clock", "config", "engine"]),
     ("http", HTTP),
@@ -52,6 +54,7 @@ const LOOPS: &[&str] = &[
     "clock",
     "config",
     "engine",
+    "freshness",
     "github",
     "health",
     "ids",
@@ -73,6 +76,9 @@ const fn with_steps() -> [&'static str; LOOPS.len() + 2] {
     }
     all
 }
+
+const SCHEDULE: &[&str] =
+    &["accounts", "clock", "config", "engine", "github", "health", "ids", "scan", "work"];
 
 const HTTP: &[&str] = &[
     "catalog",

@@ -138,6 +138,7 @@ fn word(seen: &Result<Seen, GitHubError>) -> &'static str {
         Err(GitHubError::Limited { .. }) => "limited",
         Err(GitHubError::Transient(_)) => "transient",
         Err(GitHubError::Unauthorized(_)) => "unauthorized",
+        Err(GitHubError::Refused(_)) => "refused",
         Err(GitHubError::NoSuchOwner(_)) => "no such owner",
     }
 }

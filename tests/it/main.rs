@@ -17,5 +17,4 @@ mod slow_sockets;
 mod stories;
 mod support;
 mod view;
-mod view_feed;
 mod webhook_fixtures;

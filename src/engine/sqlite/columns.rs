@@ -8,11 +8,11 @@ use super::row::{Company, Row, RowState};
 use crate::clock::Timestamp;
 use crate::engine::EngineError;
 use crate::ids::{Account, RepoId};
-use crate::work::{Hint, Lane, RepoKey, WorkKey};
+use crate::work::{Hint, Lane, Reasons, RepoKey, WorkKey};
 
 /// The columns of `work` in the order that [`read_row`] expects them.
 const LOAD: &str = "SELECT state, lane, account, place, alone, due, token, attempts, delays, hint,
-    dirty_lane, dirty, error FROM work WHERE key = ?1";
+    dirty_lane, dirty, error, first_seen FROM work WHERE key = ?1";
 
 const SAVE: &str = "UPDATE work SET state = ?2, lane = ?3, account = ?4, place = ?5, alone = ?6,
     due = ?7, token = ?8, attempts = ?9, delays = ?10, first_seen = ?11, hint = ?12,
@@ -74,7 +74,7 @@ pub(super) fn save(conn: &Connection, key: &str, row: &Row) -> Result<(), Engine
 
 fn read_row(row: &SqlRow<'_>, key: &str) -> Result<Row, EngineError> {
     let wrong = |what: &str| EngineError::Corrupt(format!("key {key}: {what}"));
-    let hint = |text: &str| from_json::<Hint>(text, || format!("hint of {key}"));
+    let first_seen = Timestamp(row.get(13)?);
     let state = match row.get(0)? {
         0 => RowState::Ready,
         1 => RowState::Delayed,
@@ -89,7 +89,9 @@ fn read_row(row: &SqlRow<'_>, key: &str) -> Result<Row, EngineError> {
         other => return Err(wrong(&format!("unknown company {other}"))),
     };
     let dirty = match (row.get::<_, Option<i64>>(10)?, row.get_ref(11)?.as_str_or_null()) {
-        (Some(dirty_lane), Ok(Some(text))) => Some((lane(dirty_lane)?, hint(text)?)),
+        (Some(dirty_lane), Ok(Some(text))) => {
+            Some((lane(dirty_lane)?, hint(text, key, first_seen)))
+        }
         (None, Ok(None)) => None,
         _ => return Err(wrong("half a dirty flag")),
     };
@@ -103,9 +105,18 @@ fn read_row(row: &SqlRow<'_>, key: &str) -> Result<Row, EngineError> {
         token: row.get(6)?,
         attempts: row.get(7)?,
         delays: row.get(8)?,
-        hint: hint(row.get_ref(9)?.as_str().map_err(|e| wrong(&e.to_string()))?)?,
+        hint: hint(&row.get::<_, String>(9)?, key, first_seen),
         dirty,
         error: row.get(12)?,
+    })
+}
+
+/// Decodes a stored hint. One that cannot be read is no reason to stop: it would only have hurried
+/// the run, which reads the truth without it.
+pub(super) fn hint(stored: &str, key: &str, first_seen: Timestamp) -> Hint {
+    serde_json::from_str(stored).unwrap_or_else(|error| {
+        tracing::warn!(key, %error, "the hint of {key} cannot be read and is left out");
+        Hint::new(Reasons::REFRESH, first_seen)
     })
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rusqlite::{OptionalExtension, params};
 
-use super::columns::{account, from_json, load, save, to_json, work_key};
+use super::columns::{account, hint, load, save, to_json, work_key};
 use super::row::{Company, RowState};
 use super::schema::VERSION;
 use super::session::Session;
@@ -239,9 +239,9 @@ fn account_in_turn(
 }
 
 /// The first ready key when it is to be taken alone, else as many as may be taken together.
-const FIRST: &str = "SELECT key, alone, attempts, delays, hint FROM work
+const FIRST: &str = "SELECT key, alone, attempts, delays, hint, first_seen FROM work
     WHERE state = 0 AND lane = ?1 AND account = ?2 ORDER BY place LIMIT ?3";
-const SHARED: &str = "SELECT key, alone, attempts, delays, hint FROM work
+const SHARED: &str = "SELECT key, alone, attempts, delays, hint, first_seen FROM work
     WHERE state = 0 AND lane = ?1 AND account = ?2 AND alone = 0 ORDER BY place LIMIT ?3";
 
 fn take_of(
@@ -251,7 +251,13 @@ fn take_of(
     max: usize,
     expires_at: Timestamp,
 ) -> Result<Vec<Lease>, EngineError> {
-    let owner = account(name)?;
+    let owner = match account(name) {
+        Ok(owner) => owner,
+        Err(error) => {
+            bury(session, "state = 0 AND account = ?1", name, &error)?;
+            return Ok(Vec::new());
+        }
+    };
     let mut rows = ready_rows(session, FIRST, lane, name, 1)?;
     if max > 1 && rows.iter().all(|row| row.company == Company::Shared as i64) {
         rows = ready_rows(session, SHARED, lane, name, max)?;
@@ -261,14 +267,21 @@ fn take_of(
         .prepare_cached("UPDATE work SET state = 2, token = ?2, due = ?3 WHERE key = ?1")?;
     let mut leases = Vec::with_capacity(rows.len());
     for row in rows {
+        let key = match work_key(&row.key) {
+            Ok(key) => key,
+            Err(error) => {
+                bury(session, "key = ?1", &row.key, &error)?;
+                continue;
+            }
+        };
         session.counters.token += 1;
         hold.execute(params![row.key, session.counters.token, expires_at.0])?;
         leases.push(Lease {
-            key: work_key(&row.key)?,
+            key,
             token: session.counters.token.cast_unsigned(),
             account: owner.clone(),
             lane,
-            hint: from_json(&row.hint, || format!("hint of {}", row.key))?,
+            hint: hint(&row.hint, &row.key, row.first_seen),
             attempt: row.attempts.saturating_add(1),
             delays: row.delays,
             expires_at,
@@ -287,6 +300,22 @@ struct ReadyRow {
     attempts: u32,
     delays: u32,
     hint: String,
+    first_seen: Timestamp,
+}
+
+/// Gives up on rows that this version cannot read, so that they do not stop all others. They stay
+/// in the file, for the version that wrote them.
+fn bury(
+    session: &Session<'_>,
+    which: &str,
+    value: &str,
+    error: &EngineError,
+) -> Result<(), EngineError> {
+    tracing::error!(value, %error, "keys that cannot be read are given up: {value}");
+    let bury = format!("UPDATE work SET state = 3, due = ?2, error = ?3 WHERE {which}");
+    let mut bury = session.conn.prepare_cached(&bury)?;
+    bury.execute(params![value, session.now.0, error.to_string()])?;
+    Ok(())
 }
 
 fn ready_rows(
@@ -304,6 +333,7 @@ fn ready_rows(
             attempts: r.get(2)?,
             delays: r.get(3)?,
             hint: r.get(4)?,
+            first_seen: Timestamp(r.get(5)?),
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

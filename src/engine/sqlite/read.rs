@@ -11,7 +11,9 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 use tokio::sync::Semaphore;
 
-use super::columns::{account, from_json, lane, repo_columns, repo_key, seq_column, work_key};
+use super::columns::{
+    account, from_json, hint, lane, repo_columns, repo_key, seq_column, work_key,
+};
 use super::schema::open_reader;
 use super::store::StoredSummary;
 use super::writer::closed;
@@ -256,19 +258,23 @@ pub(super) fn list(
     let count = format!("SELECT count(*) FROM work WHERE {which}");
     let total = conn.prepare_cached(&count)?.query_row([], |r| r.get(0))?;
     let mut find = conn.prepare_cached(&format!(
-        "SELECT key, lane, account, hint, attempts, due, error FROM work WHERE {which}
+        "SELECT key, lane, account, hint, attempts, due, error, first_seen FROM work WHERE {which}
          ORDER BY {order} LIMIT ?1",
     ))?;
     let mut rows = find.query([limit_column(limit)])?;
     let mut entries = Vec::new();
     while let Some(row) = rows.next()? {
-        let key: String = row.get(0)?;
+        let text: String = row.get(0)?;
+        // Keys of another version are counted, and cannot be shown.
+        let (Ok(key), Ok(owner)) = (work_key(&text), account(&row.get::<_, String>(2)?)) else {
+            continue;
+        };
         entries.push(Entry {
-            key: work_key(&key)?,
+            key,
             state,
             lane: lane(row.get(1)?)?,
-            account: account(&row.get::<_, String>(2)?)?,
-            hint: from_json(&row.get::<_, String>(3)?, || format!("hint of {key}"))?,
+            account: owner,
+            hint: hint(&row.get::<_, String>(3)?, &text, Timestamp(row.get(7)?)),
             attempts: row.get(4)?,
             at: Timestamp(row.get(5)?),
             error: row.get(6)?,

@@ -112,17 +112,6 @@ async fn a_storage_that_only_reads_fails_health_and_readiness() {
 }
 
 #[tokio::test]
-async fn a_view_that_cannot_follow_stays_degraded_until_its_feed_says_otherwise() {
-    let api = open(bookshop());
-    api.health.set("view", CheckState::Degraded, "the view cannot follow the storage");
-    for _ in 0..2 {
-        let health = api.get("/health").await.json();
-        assert_eq!(health["checks"]["view"]["state"], "degraded", "{health}");
-        assert_eq!(health["status"], "degraded");
-    }
-}
-
-#[tokio::test]
 async fn a_storage_that_hangs_fails_health_after_a_second() {
     let api = open(bookshop());
     api.engine.script(|script| script.is_stuck = true);

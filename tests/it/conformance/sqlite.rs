@@ -121,7 +121,7 @@ async fn a_command_on_an_unreadable_row_fails_alone() {
     let engine = open(&path).unwrap();
     engine.push(push_of(7, 1)).await.unwrap();
     let other = Connection::open(&path).unwrap();
-    other.execute("UPDATE work SET hint = 'nonsense'", []).unwrap();
+    other.execute("UPDATE work SET alone = 9", []).unwrap();
     let pushes = (1..=40u64).map(|id| {
         let engine = Arc::clone(&engine);
         // Every tenth is two keys of which the second cannot be read: the first must not stay.
@@ -134,17 +134,68 @@ async fn a_command_on_an_unreadable_row_fails_alone() {
     for pushed in pushes.collect::<Vec<_>>() {
         match pushed.await.unwrap() {
             (id, Err(EngineError::Corrupt(what))) if id % 10 == 0 => {
-                assert!(what.contains("hint of repo:github.com:7"), "{what}");
+                assert!(what.contains("key repo:github.com:7: unknown company 9"), "{what}");
             }
             (id, pushed) => {
                 assert_eq!(pushed.unwrap(), Pushed::Accepted(vec![Marked::Queued]), "{id}");
             }
         }
     }
-    other.execute("DELETE FROM work WHERE hint = 'nonsense'", []).unwrap();
+    other.execute("DELETE FROM work WHERE alone = 9", []).unwrap();
     let (entries, total) = engine.list(State::Waiting, 100).await.unwrap();
     assert_eq!(total, 36);
     assert!(entries.iter().all(|entry| id_of(&entry.key) < 1000));
+}
+
+#[tokio::test]
+async fn a_hint_that_cannot_be_read_stops_nothing() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("c.db");
+    let engine = open(&path).unwrap();
+    for id in 1..=4 {
+        engine.push(push_of(id, 1)).await.unwrap();
+    }
+    let held = engine.take(1, LEASE).await.unwrap().leases.remove(0);
+    engine.push(push_of(1, 1)).await.unwrap();
+    let other = Connection::open(&path).unwrap();
+    other.execute("UPDATE work SET hint = 'nonsense'", []).unwrap();
+    other.execute("UPDATE work SET dirty = 'nonsense' WHERE dirty IS NOT NULL", []).unwrap();
+    engine.push(push_of(2, 1)).await.unwrap();
+    let settled = engine.settle(vec![((&held).into(), Settlement::Release)]).await.unwrap();
+    assert_eq!(settled, [Settled::Waiting]);
+    assert_eq!(engine.list(State::Waiting, 9).await.unwrap().0.len(), 4);
+    other.execute("UPDATE work SET hint = 'nonsense'", []).unwrap();
+    engine.close().await;
+    let engine = open(&path).unwrap();
+    let taken = engine.take(9, LEASE).await.unwrap().leases;
+    let ids: Vec<u64> = taken.iter().map(|lease| id_of(&lease.key)).collect();
+    assert_eq!(ids, [1, 2, 3, 4]);
+    assert!(taken.iter().all(|lease| lease.hint.reasons == Reasons::REFRESH), "it is read afresh");
+}
+
+#[tokio::test]
+async fn a_key_or_an_account_that_cannot_be_read_ends_dead_and_stops_nothing() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("c.db");
+    let engine = open(&path).unwrap();
+    for (id, owner) in [(1, 1), (2, 1), (3, 2), (4, 3)] {
+        engine.push(push_of(id, owner)).await.unwrap();
+    }
+    let other = Connection::open(&path).unwrap();
+    other.execute("UPDATE work SET key = 'comet:halley' WHERE key LIKE '%:1'", []).unwrap();
+    other.execute("UPDATE work SET account = 'nobody' WHERE key LIKE '%:3'", []).unwrap();
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        let taken = engine.take(9, LEASE).await.unwrap().leases;
+        ids.extend(taken.iter().map(|lease| id_of(&lease.key)));
+    }
+    ids.sort_unstable();
+    assert_eq!(ids, [2, 4]);
+    let (shown, total) = engine.list(State::Dead, 9).await.unwrap();
+    assert_eq!((shown.len(), total, engine.stats().await.unwrap().dead), (0, 2, 2));
+    let pushed = engine.push(push_of(3, 2)).await.unwrap();
+    assert_eq!(pushed, Pushed::Accepted(vec![Marked::Queued]), "a push mends the account");
+    assert_eq!(engine.take(9, LEASE).await.unwrap().leases.len(), 1);
 }
 
 #[tokio::test]

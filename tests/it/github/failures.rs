@@ -10,7 +10,7 @@ async fn an_error_at_a_node_condemns_that_repository_alone() {
         (None, "INTERNAL", "transient"),
         (Some("f0".to_owned()), "INTERNAL", "transient"),
         (Some("f0".to_owned()), "NOT_FOUND", "transient"),
-        (None, "FORBIDDEN", "unauthorized"),
+        (None, "FORBIDDEN", "refused"),
     ] {
         stage.world.reset_calls();
         let (repository, kind) = ("acme/r1".to_owned(), kind.to_owned());
@@ -123,7 +123,7 @@ async fn a_repository_that_is_blocked_does_not_block_its_neighbours() {
     reads[0].node_id = None;
     reads[1].node_id = None;
     stage.world.fail_next(1, Calls::Rest, Fault::Status(403));
-    assert_eq!(words(&stage.read(&reads).await), ["unauthorized", "found", "found"]);
+    assert_eq!(words(&stage.read(&reads).await), ["refused", "found", "found"]);
     stage.world.fail_next(1, Calls::Rest, Fault::Status(451));
     assert_eq!(words(&stage.read(&reads).await), ["transient", "found", "found"]);
 }

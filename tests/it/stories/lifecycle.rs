@@ -146,4 +146,6 @@ async fn changed_rules_process_the_stored_text_again_without_github() {
     stage.work().await;
     assert!(stage.entity("group", "ops").await.is_some());
     assert!(stage.world().calls().is_empty(), "nothing was read from GitHub");
+    let check = stage.check("github:github.com/acme").await;
+    assert!(check.is_null(), "who was not asked did not answer: {check}");
 }

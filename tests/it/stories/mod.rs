@@ -1,8 +1,11 @@
 //! Stories: what the catalog looks like after something happened on GitHub.
 
 mod disorder;
+mod evidence;
 mod files;
 mod kill;
+mod lagging;
 mod lifecycle;
+mod recovery;
 mod scanning;
 mod trouble;

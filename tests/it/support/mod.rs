@@ -2,6 +2,7 @@
 
 pub mod catalogs;
 pub mod clock;
+pub mod faulty_store;
 pub mod http;
 pub mod http_client;
 pub mod internal_api;
