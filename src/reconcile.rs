@@ -84,6 +84,16 @@ pub enum Plan {
     Panicked(String),
 }
 
+impl Plan {
+    /// Why GitHub gave no answer, where it gave none.
+    pub const fn error_mut(&mut self) -> Option<&mut GitHubError> {
+        match self {
+            Self::Failed(error) => Some(error),
+            Self::Apply { .. } | Self::Panicked(_) => None,
+        }
+    }
+}
+
 /// A unit with everything that its plan is made from.
 struct Unit {
     hint: Hint,

@@ -165,7 +165,8 @@ impl Worker {
         match leases {
             [Lease { key: WorkKey::Repo(_), .. }, ..] => self.reconcile(leases).await,
             [lease @ Lease { key: WorkKey::Scan(account), .. }, ..] => {
-                let result = self.scanner.scan(account).await?;
+                let mut result = self.scanner.scan(account).await?;
+                self.tell_outage(leases, result.as_mut().err().into_iter()).await;
                 self.gate_if_told(account, leases, result.as_ref().err().into_iter()).await?;
                 let outcome = match result {
                     Ok(()) => self.settle(lease, Settlement::Done).await?,
@@ -182,7 +183,8 @@ impl Worker {
     }
 
     async fn reconcile(&self, leases: &[Lease]) -> Result<Vec<Outcome>, EngineError> {
-        let plans = self.reconciler.plan(leases).await?;
+        let mut plans = self.reconciler.plan(leases).await?;
+        self.tell_outage(leases, plans.iter_mut().filter_map(Plan::error_mut)).await;
         let is_read = |lease: &Lease| lease.hint.reasons != Reasons::REPROCESS;
         if let Some(first) = leases.iter().find(|lease| is_read(lease)) {
             let errors = plans.iter().filter_map(|plan| match plan {
@@ -222,7 +224,7 @@ impl Worker {
 
     async fn failed(&self, lease: &Lease, error: GitHubError) -> Result<Outcome, EngineError> {
         match error {
-            GitHubError::Limited { .. } | GitHubError::Unauthorized(_) => {
+            GitHubError::Limited { .. } | GitHubError::Unauthorized(_) | GitHubError::Away(_) => {
                 let settled = self.settle(lease, Settlement::Release).await?;
                 Ok(if settled == Outcome::Stale { settled } else { Outcome::Gated })
             }
@@ -292,6 +294,24 @@ impl Worker {
             Some(Settled::Dead) => Outcome::Dead,
             Some(Settled::Done | Settled::Waiting) => usual,
         })
+    }
+
+    /// Tells a GitHub that is away from a unit that GitHub chokes on: when everything failed, the
+    /// smallest question decides. An outage is nobody's attempt, however long it lasts.
+    async fn tell_outage<'a>(
+        &self,
+        leases: &[Lease],
+        errors: impl Iterator<Item = &'a mut GitHubError>,
+    ) {
+        let failed: Vec<_> =
+            errors.filter(|error| matches!(error, GitHubError::Transient(_))).collect();
+        let Some(host) = leases.first().map(|lease| &lease.account.host) else { return };
+        if failed.len() < leases.len() || self.scanner.github.is_awake(host).await {
+            return;
+        }
+        for error in failed {
+            *error = GitHubError::Away(error.to_string());
+        }
     }
 
     /// Closes the account's gate when an error says so, and tells health how the account is.

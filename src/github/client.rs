@@ -59,6 +59,14 @@ impl GitHub {
         asked(at, body, |data| owner_in(data, login).map(|found| owner(host, &found))).await
     }
 
+    /// Whether GitHub answers the smallest question, be it by a refusal: what fails then has
+    /// itself to blame.
+    pub async fn is_awake(&self, host: &Host) -> bool {
+        let Ok(at) = self.at(host) else { return true };
+        let answer = asked(at, wire::awake_body(), |_| Ok(())).await;
+        !matches!(answer, Err(GitHubError::Transient(_)))
+    }
+
     /// One page of the owner's own repositories in the order of their creation, files with oids
     /// only. `after` is a [`Page::next`]; `first` is at most 100. An answer with any error is no
     /// page: half a list looks like removals.

@@ -201,7 +201,9 @@ mod tests {
             GitHubError::Unauthorized(text) => {
                 format!("unauthorized: {}", text.split(':').next().unwrap_or_default())
             }
-            GitHubError::Refused(_) | GitHubError::NoSuchOwner(_) => "of one thing".to_owned(),
+            GitHubError::Refused(_) | GitHubError::NoSuchOwner(_) | GitHubError::Away(_) => {
+                "of one thing".to_owned()
+            }
         };
         assert_eq!(got, expected, "{status} {pairs:?} {body}");
     }

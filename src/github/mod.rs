@@ -173,6 +173,10 @@ pub struct Page {
 /// asking again at once may get an App banned.
 pub const UNAUTHORIZED_REST: Duration = Duration::from_secs(60);
 
+/// How long an account rests while GitHub is away: short beside an incident, long beside the few
+/// calls that find out whether it is over.
+pub const AWAY_REST: Duration = Duration::from_secs(15);
+
 /// Why GitHub gave no answer that may be believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GitHubError {
@@ -187,6 +191,9 @@ pub enum GitHubError {
     /// Time-outs, 5xx, cut or untrue answers: try again.
     #[error("{0}")]
     Transient(String),
+    /// GitHub answers nothing at all now, not even the smallest question: wait for it.
+    #[error("GitHub is away: {0}")]
+    Away(String),
     /// Credentials are missing, refused or too weak; a person has to act. Try again later.
     #[error("{0}")]
     Unauthorized(String),
@@ -205,6 +212,7 @@ impl GitHubError {
         match self {
             Self::Limited { until, .. } => Some(*until),
             Self::Unauthorized(_) => Some(now + UNAUTHORIZED_REST),
+            Self::Away(_) => Some(now + AWAY_REST),
             Self::Transient(_) | Self::Refused(_) | Self::NoSuchOwner(_) => None,
         }
     }

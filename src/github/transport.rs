@@ -182,7 +182,7 @@ impl Transport {
         let name = match &outcome {
             Ok(_) | Err(GitHubError::NoSuchOwner(_)) => "ok",
             Err(GitHubError::Limited { .. }) => "limited",
-            Err(GitHubError::Transient(_)) => "transient",
+            Err(GitHubError::Transient(_) | GitHubError::Away(_)) => "transient",
             Err(GitHubError::Unauthorized(_) | GitHubError::Refused(_)) => "unauthorized",
         };
         Metrics::count(&self.metrics.github_calls, name);

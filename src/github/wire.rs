@@ -39,6 +39,11 @@ pub(super) fn owner_body(login: &str) -> String {
     json!({"query": query, "variables": {"login": login}}).to_string()
 }
 
+/// The smallest query.
+pub(super) fn awake_body() -> String {
+    json!({"query": "query Awake { rateLimit { cost } }"}).to_string()
+}
+
 /// The query for a page of an owner's repositories, by CREATED_AT because a repository's place in
 /// that order never changes, and without those it only collaborates on.
 pub(super) fn list_body(

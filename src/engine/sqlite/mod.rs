@@ -199,14 +199,18 @@ pub struct SqliteEngine {
 #[derive(Debug)]
 struct Running {
     thread: JoinHandle<()>,
-    /// Holding the file open holds the lock.
-    _lock: File,
+    /// Holds the lock, until it is unlocked or the process ends.
+    lock: File,
 }
 
 impl Running {
     fn join(self) {
         if self.thread.join().is_err() {
             tracing::error!("the database writer panicked");
+        }
+        // Said outright: a child process that is just being started may hold the file open too.
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(%error, "the database's lock file could not be unlocked");
         }
     }
 }
@@ -253,7 +257,7 @@ impl SqliteEngine {
             options,
             writer: Some(sender),
             signals,
-            running: Mutex::new(Some(Running { thread, _lock: lock })),
+            running: Mutex::new(Some(Running { thread, lock })),
         }))
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cuelight::catalog::{AllowedKinds, Entity, ProcessedFile, Source, process_file};
 use cuelight::worker::Outcome;
-use fake_github::{Calls, Fault};
+use fake_github::{CallKind, Calls, Fault};
 
 use crate::support::stage::{FILE, Stage, TOKEN, component};
 
@@ -95,7 +95,7 @@ async fn partial_data_removes_nothing() {
 async fn a_key_that_keeps_failing_ends_dead_is_seen_and_a_new_push_revives_it() {
     let stage = Stage::open().await;
     let pay = stage.repository("pay", &component("pay", "service")).await;
-    stage.world().fail_always(Calls::All, Fault::Status(500));
+    stage.world().fail_always(Calls::Of(CallKind::Nodes), Fault::Status(500));
     stage.cue(&stage.world().put_file(&pay, FILE, component("pay", "website"))).await;
     let mut outcomes = Vec::new();
     while outcomes.last() != Some(&Outcome::Dead) {
@@ -111,6 +111,25 @@ async fn a_key_that_keeps_failing_ends_dead_is_seen_and_a_new_push_revives_it() 
     stage.work().await;
     assert_eq!(stage.type_of("pay").await.as_deref(), Some("library"));
     assert_eq!(stage.check("queue").await["state"], "ok");
+}
+
+#[tokio::test]
+async fn an_outage_of_hours_costs_no_attempt() {
+    let stage = Stage::open().await;
+    let pay = stage.repository("pay", &component("pay", "service")).await;
+    stage.world().fail_always(Calls::All, Fault::Status(502));
+    stage.cue(&stage.world().put_file(&pay, FILE, component("pay", "website"))).await;
+    for _ in 0..20 {
+        assert_eq!(stage.work().await, [Outcome::Gated]);
+        let check = stage.check("github:github.com/acme").await;
+        assert!(check["detail"].as_str().expect("a text").contains("away"), "{check}");
+        assert!(stage.work().await.is_empty(), "it is not asked while it rests");
+        stage.clock.advance(Duration::from_secs(600));
+    }
+    stage.world().heal();
+    assert_eq!(stage.work().await, [Outcome::Done]);
+    assert_eq!(stage.type_of("pay").await.as_deref(), Some("website"));
+    assert_eq!(stage.check("github:github.com/acme").await["state"], "ok");
 }
 
 fn process_or_panic(
