@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::engine::record::RepoRecord;
 use crate::github::{Repository, Seen};
 use crate::ids::Oid;
 use crate::work::{Hint, PushHint, Reasons};
@@ -25,13 +26,18 @@ pub const EMPTY_DELAYS: [Duration; 4] = [
     Duration::from_secs(60),
 ];
 
-/// Whether what was read is older than what the hints told, and when to look again if so.
-pub fn behind(seen: &Seen, hint: &Hint, known: bool) -> Option<&'static [Duration]> {
+/// An event that told of a change which the read does not show may have changed something we do
+/// not read (a description), so one further look is enough.
+pub const CHANGED_DELAYS: [Duration; 1] = [Duration::from_secs(3)];
+
+/// Whether what was read is older than what the hints told, and when to look again if so. `last`
+/// is what the read before has left.
+pub fn behind(seen: &Seen, hint: &Hint, last: Option<&RepoRecord>) -> Option<&'static [Duration]> {
     let reasons = hint.reasons;
     let repository = match seen {
         // Just created or pushed to, never seen, and not there: GitHub may not show it yet.
         Seen::Gone => {
-            let fresh = !known
+            let fresh = last.is_none()
                 && reasons.any(Reasons::CREATED.and(Reasons::PUSH))
                 && !reasons.any(Reasons::DELETED);
             return fresh.then_some(&BEHIND_DELAYS);
@@ -44,7 +50,16 @@ pub fn behind(seen: &Seen, hint: &Hint, known: bool) -> Option<&'static [Duratio
     if reasons.any(Reasons::CREATED) && repository.head.is_none() {
         return Some(&EMPTY_DELAYS);
     }
-    behind_pushes(repository, &hint.pushes).then_some(&BEHIND_DELAYS)
+    if behind_pushes(repository, &hint.pushes) {
+        return Some(&BEHIND_DELAYS);
+    }
+    let is_as_before = |last: &RepoRecord| {
+        last.full_name == repository.full_name
+            && last.listed == repository.listed
+            && last.account == repository.account
+    };
+    let unseen = reasons.any(Reasons::CHANGED) && last.is_some_and(is_as_before);
+    unseen.then_some(&CHANGED_DELAYS)
 }
 
 /// Whether a repository looks as it did before the newest of these pushes. `pushed_at` has whole
@@ -54,15 +69,7 @@ fn behind_pushes(repository: &Repository, pushes: &[PushHint]) -> bool {
     let read = repository.pushed_at.map(whole_seconds);
     let (of_default, others): (Vec<_>, Vec<_>) = pushes.iter().partition(|p| p.branch.is_none());
     let older_than_others = others.iter().any(|p| read.is_some() && read < told(p));
-    let Some(newest) = of_default
-        .iter()
-        .filter_map(|p| told(p))
-        .max()
-        .map(Some)
-        .or_else(|| (!of_default.is_empty()).then_some(None))
-    else {
-        return older_than_others;
-    };
+    let newest = of_default.iter().filter_map(|p| told(p)).max();
     let at = |oid: &Oid| repository.head.as_ref() == Some(oid);
     let tip = |p: &PushHint| !of_default.iter().any(|q| q.before == p.after);
     if of_default.iter().any(|p| tip(p) && at(&p.after)) {

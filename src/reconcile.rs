@@ -279,7 +279,7 @@ impl Planner {
             Ok(seen) => seen,
             Err(error) => return Plan::Failed(error),
         };
-        let settlement = match behind(&seen, &unit.hint, unit.record.is_some()) {
+        let settlement = match behind(&seen, &unit.hint, unit.record.as_ref()) {
             Some(delays) => delays
                 .get(unit.delays as usize)
                 .map_or(Settlement::Done, |after| Settlement::Delay { after: *after }),

@@ -32,7 +32,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("membership", &["config", "ids", "repository"]),
     // Who a login is, is asked of GitHub and remembered.
     ("accounts", &["config", "github", "ids", "membership"]),
-    ("freshness", &["clock", "github", "ids", "work"]),
+    ("freshness", &["clock", "engine", "github", "ids", "work"]),
     ("reconcile", LOOPS),
     ("scan", LOOPS),
     ("worker", &with_steps()),

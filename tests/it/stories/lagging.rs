@@ -153,3 +153,18 @@ async fn two_providers_of_one_organisation_read_their_own_branch_and_path() {
     stage.scan().await;
     assert!(stage.has("pay").await && !stage.has("pay-docs").await);
 }
+
+#[tokio::test]
+async fn a_change_that_is_not_shown_yet_is_looked_for_once_more() {
+    let stage = Stage::open().await;
+    let world = stage.world();
+    let pay = stage.repository("pay", &component("pay", "service")).await;
+    let told = world.archive(&pay);
+    world.unarchive(&pay);
+    stage.cue(&told).await;
+    assert_eq!(stage.work().await, [Outcome::Delayed], "it looks as before");
+    world.archive(&pay);
+    stage.clock.advance(Duration::from_secs(3));
+    assert_eq!(stage.work().await, [Outcome::Done]);
+    assert!(!stage.has("pay").await);
+}
