@@ -1,7 +1,8 @@
 //! The only place that builds things and orders start and stop.
 //!
-//! Start: sockets first (a taken port is told before anything is touched), then the storage, then
-//! the view is loaded and served, and only then does anything ask GitHub. Stop: no new deliveries,
+//! Start: sockets first (a taken port is told before anything is touched), then the storage; from
+//! then on webhooks are received and probes answered. Then the view is loaded and served, and only
+//! then does anything ask GitHub. Stop: no new deliveries,
 //! then no new work, then the storage is closed; whatever is under way is finished or given back.
 
 use std::net::SocketAddr;
@@ -147,10 +148,6 @@ impl App {
             health: health.clone(),
         };
         let worker = worker(&config, &parts.clock, &engine, processing, &metrics, &health)?;
-        let mut due = Vec::new();
-        let look = |record: &RepoRecord| due.extend(worker.reconciler.due_at_start(record));
-        let seq = feed.load(look).await.context("cannot load the catalog")?;
-        push_all(&*engine, due).await?;
         let stop = Stop { accept: CancellationToken::new(), hurry: worker.hurry.clone() };
         let (routing, routed) = watch::channel(Arc::new(routing(&config)?));
         let app = Self {
@@ -166,9 +163,23 @@ impl App {
             _routing: routing,
         };
         app.spawn_servers(&config, listeners, routed, Arc::new(registry));
-        app.spawn_work(&config, feed, seq);
-        app.tasks.close();
+        match app.load(&feed).await {
+            Ok(seq) => app.spawn_work(&config, feed, seq),
+            Err(error) => {
+                app.stop().await?;
+                return Err(error);
+            }
+        }
         Ok(app)
+    }
+
+    /// Loads the view and pushes what the records themselves say is due.
+    async fn load(&self, feed: &ViewFeed) -> anyhow::Result<Seq> {
+        let mut due = Vec::new();
+        let look = |record: &RepoRecord| due.extend(self.worker.reconciler.due_at_start(record));
+        let seq = feed.load(look).await.context("cannot load the catalog")?;
+        push_all(&*self.engine, due).await?;
+        Ok(seq)
     }
 
     /// Stops in order and returns when everything has ended.
@@ -176,6 +187,7 @@ impl App {
     /// # Errors
     /// When something under way did not end in time; its keys come back at the next start.
     pub async fn stop(self) -> anyhow::Result<()> {
+        self.tasks.close();
         self.stop.accept.cancel();
         let patience = self.shutdown_timeout / 2;
         if tokio::time::timeout(patience, self.tasks.wait()).await.is_err() {
