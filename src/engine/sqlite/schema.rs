@@ -23,8 +23,11 @@ const STATEMENTS_MAX: usize = 64;
 /// a burst rarely pays for it and a start after a crash has little to read.
 const CHECKPOINT_PAGES: u32 = 4096;
 
-/// Memory for pages per connection, in KiB.
-const CACHE_KIB: i32 = 16 * 1024;
+/// The writer's memory for pages, in KiB: the queue's indexes and what a burst touches.
+const WRITER_CACHE_KIB: i32 = 8 * 1024;
+
+/// A reader's memory for pages, in KiB. There are several, and what they read they read once.
+const READER_CACHE_KIB: i32 = 1024;
 
 const TABLES: &str = "
 CREATE TABLE counter (
@@ -133,7 +136,7 @@ CREATE TABLE held (
 pub(super) fn open_writer(path: &Path, busy: Duration) -> Result<Connection, OpenError> {
     let sql = |source| OpenError::from_sql(path, source);
     let conn = Connection::open(path).map_err(sql)?;
-    set_up(&conn, busy).map_err(sql)?;
+    set_up(&conn, busy, WRITER_CACHE_KIB).map_err(sql)?;
     let tables: i64 =
         conn.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get(0)).map_err(sql)?;
     if tables == 0 {
@@ -155,14 +158,14 @@ pub(super) fn open_writer(path: &Path, busy: Duration) -> Result<Connection, Ope
 pub(super) fn open_reader(path: &Path, busy: Duration) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
-    set_up(&conn, busy)?;
+    set_up(&conn, busy, READER_CACHE_KIB)?;
     Ok(conn)
 }
 
-fn set_up(conn: &Connection, busy: Duration) -> rusqlite::Result<()> {
+fn set_up(conn: &Connection, busy: Duration, cache_kib: i32) -> rusqlite::Result<()> {
     conn.busy_timeout(busy)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-    conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    conn.pragma_update(None, "cache_size", -cache_kib)?;
     conn.pragma_update(None, "foreign_keys", false)
 }
 
