@@ -11,8 +11,8 @@
 //!
 //! # Parts
 //! `writer.rs` the thread and its groups, `session.rs` one group's transaction, `queue.rs` and
-//! `store.rs` the commands, `approval.rs` what the brake is told to let pass, `row.rs` what may happen to a key, `read.rs` the reads, `schema.rs`
-//! the file, `columns.rs` between the file and our types.
+//! `store.rs` the commands, `approval.rs` what the brake lets pass once, `row.rs` what may happen
+//! to a key, `read.rs` the reads, `schema.rs` the file, `columns.rs` between it and our types.
 //!
 //! # Leaves out
 //! Network file systems (SQLite's log needs shared memory), more than one process, backups

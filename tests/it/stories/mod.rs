@@ -1,7 +1,9 @@
 //! Stories: what the catalog looks like after something happened on GitHub.
 
+mod approvals;
 mod disorder;
 mod evidence;
+mod explaining;
 mod files;
 mod kill;
 mod lagging;
