@@ -327,6 +327,7 @@ impl Scanner {
         };
         let outcome = if result.error.is_none() { "ok" } else { "failed" };
         Metrics::count(&self.metrics.scans, outcome);
+        Metrics::observe(&self.metrics.scan_time, result.ended_at.since(result.started_at));
         tracing::info!(account = %account, outcome, "scan of {label}: {detail}");
         self.health.set_of_account("scan", account, &label, state, detail);
     }

@@ -22,7 +22,7 @@ use crate::http::state::{InternalState, NOT_LOADED, Shared, Webhooks};
 
 /// How long the storage may take to answer a probe: a storage that is slower cannot carry
 /// webhooks either.
-const STORAGE_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const STORAGE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Most names that a check's detail lists; the end points list all.
 const NAMES_MAX: usize = 10;

@@ -9,6 +9,7 @@ mod files;
 mod kill;
 mod lagging;
 mod lifecycle;
+mod measures;
 mod recovery;
 mod scanning;
 mod trouble;
