@@ -114,6 +114,9 @@ pub struct Summary {
     pub files: Vec<(String, String, String, Oid)>,
     /// Whether it holds entities that its owner wrote.
     pub holds_entities: bool,
+    /// Whether the loss of its entities is approved, and still waits for the read that confirms
+    /// it.
+    pub is_approved: bool,
 }
 
 /// One entry of the change log, with the repository's present record.

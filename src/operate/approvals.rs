@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{OperateError, Operator};
+use super::{OperateError, Operator, is_called};
 use crate::clock::Timestamp;
 use crate::engine::EngineError;
 use crate::health::CheckState;
@@ -69,7 +69,7 @@ impl Operator {
     /// When there is no such account, GitHub does not say who it is, or the storage fails.
     pub async fn waiting_of(&self, text: &str) -> Result<(Account, Vec<Waiting>), OperateError> {
         let mut waiting = self.waiting().await?;
-        let by_owner = |one: &&Waiting| label_of(one).is_some_and(|l| l.eq_ignore_ascii_case(text));
+        let by_owner = |one: &&Waiting| label_of(one).is_some_and(|label| is_called(&label, text));
         let account = match waiting.iter().find(by_owner) {
             Some(one) => one.account.clone(),
             None => {
@@ -122,7 +122,7 @@ impl Operator {
         tracing::info!(account = %account, "the removal of {count} repositories of {label} is approved");
         if left_alone {
             let detail = format!("the removal of {count} repositories is approved");
-            self.scanner.health.set(&format!("scan:{label}"), CheckState::Ok, detail);
+            self.scanner.health.set_of_account("scan", account, &label, CheckState::Ok, detail);
         }
     }
 }

@@ -28,7 +28,9 @@ pub struct Operator {
 #[derive(Debug, thiserror::Error)]
 pub enum OperateError {
     /// No such account.
-    #[error("`{0}` is no account of the configuration; write `host/owner` or `host:owner id`")]
+    #[error(
+        "`{0}` is no account of the configuration; write `host/owner`, `owner` or `host:owner id`"
+    )]
     UnknownAccount(String),
     /// What was to be approved is not what is held.
     #[error("{}", changed_text(held))]
@@ -60,20 +62,20 @@ impl Operator {
         self.scanner.accounts.label(account, None)
     }
 
-    /// The account that `text` names: `host:owner id`, or `host/owner` of something held, scanned
-    /// or configured.
+    /// The account that `text` names: `host:owner id`, or `host/owner` or `owner` of something
+    /// held, scanned or configured.
     async fn account(&self, text: &str, known: &[Account]) -> Result<Account, OperateError> {
         if let Ok(account) = text.parse() {
             return Ok(account);
         }
         let scanned = self.scanner.board.results();
-        let named = |account: &&Account| self.label(account).eq_ignore_ascii_case(text);
+        let named = |account: &&Account| is_called(&self.label(account), text);
         if let Some(account) = known.iter().chain(scanned.keys()).find(named) {
             return Ok(account.clone());
         }
         for provider in self.scanner.membership.providers() {
-            let name = format!("{}/{}", provider.host, provider.organization);
-            if name.eq_ignore_ascii_case(text)
+            let label = format!("{}/{}", provider.host, provider.organization);
+            if is_called(&label, text)
                 && let Ok(host) = crate::accounts::host_of(provider)
             {
                 let owner = self.scanner.accounts.resolve(&host, &provider.organization).await?;
@@ -82,4 +84,10 @@ impl Operator {
         }
         Err(OperateError::UnknownAccount(text.to_owned()))
     }
+}
+
+/// Whether `text` means the account of this label: all of it, or the login alone.
+fn is_called(label: &str, text: &str) -> bool {
+    let login = label.split_once('/').map(|(_, login)| login);
+    label.eq_ignore_ascii_case(text) || login.is_some_and(|l| l.eq_ignore_ascii_case(text))
 }

@@ -1,6 +1,6 @@
 //! Scans that people ask for, and what became of the last ones.
 
-use super::{OperateError, Operator};
+use super::{OperateError, Operator, is_called};
 use crate::clock::Timestamp;
 use crate::config::Provider;
 use crate::ids::Account;
@@ -105,8 +105,7 @@ impl Operator {
     }
 }
 
-/// Whether the provider's account is the one that people write so; a login alone will do.
+/// Whether the provider's account is the one that people write so.
 fn is_named(provider: &Provider, text: &str) -> bool {
-    provider.organization.eq_ignore_ascii_case(text)
-        || format!("{}/{}", provider.host, provider.organization).eq_ignore_ascii_case(text)
+    is_called(&format!("{}/{}", provider.host, provider.organization), text)
 }

@@ -456,7 +456,8 @@ impl Store for SqliteEngine {
     }
 
     async fn summaries(&self, account: Account) -> Result<Vec<Summary>, EngineError> {
-        self.readers.run(move |conn| read::summaries(conn, &account)).await
+        let now = self.clock.now();
+        self.readers.run(move |conn| read::summaries(conn, &account, now)).await
     }
 
     async fn records(

@@ -41,9 +41,9 @@ impl StoredSummary {
     }
 
     /// The summary of the repository it was stored for.
-    pub fn into_summary(self, key: RepoKey, holds_entities: bool) -> Summary {
+    pub fn into_summary(self, key: RepoKey, holds_entities: bool, is_approved: bool) -> Summary {
         let Self { node_id, full_name, listed, files } = self;
-        Summary { key, node_id, full_name, listed, files, holds_entities }
+        Summary { key, node_id, full_name, listed, files, holds_entities, is_approved }
     }
 }
 

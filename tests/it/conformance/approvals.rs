@@ -14,6 +14,7 @@ behaviours! {
     an_approval_ends_after_its_time,
     an_approval_survives_a_crash,
     a_failed_run_keeps_the_approval,
+    summaries_tell_what_is_approved_until_it_is_written,
 }
 
 const GONE: Applied = Applied::Held(Settled::Done);
@@ -127,4 +128,21 @@ async fn a_failed_run_keeps_the_approval(rig: Rig) {
     assert_eq!(rig.settle(&lease, retry(10)).await, Settled::Waiting);
     rig.advance(10);
     assert!(written(confirm(&rig).await));
+}
+
+async fn summaries_tell_what_is_approved_until_it_is_written(rig: Rig) {
+    exhausted(&rig).await;
+    approve(&rig, &[5, 6, 7]).await;
+    let approved = async || {
+        let summaries = rig.engine().summaries(account(1)).await.unwrap();
+        let approved = summaries.iter().filter(|summary| summary.is_approved);
+        approved.map(|summary| summary.key.id.0).collect::<Vec<_>>()
+    };
+    assert_eq!(approved().await, [5, 6, 7]);
+    confirm(&rig).await;
+    let lease = rig.take_one().await;
+    rig.apply(&lease, put(record(6, &["a"])), Cause::Other).await;
+    assert_eq!(approved().await, [7]);
+    rig.clock.advance(APPROVAL_KEEP);
+    assert_eq!(approved().await, [0_u64; 0]);
 }

@@ -50,10 +50,7 @@ impl Memory {
             Change::Remove => false,
         };
         let loser = old.clone().filter(|old| old.holds_entities() && !holds);
-        let approved = loser.as_ref().is_some_and(|loser| {
-            let mut given = self.approvals.iter();
-            given.any(|(key, owner, end)| *key == repo && *owner == loser.account && now < *end)
-        });
+        let approved = loser.as_ref().is_some_and(|loser| self.is_approved(loser, now));
         if let Some(loser) = loser
             && cause == Cause::Other
             && !approved
@@ -91,6 +88,11 @@ impl Memory {
             }
         };
         Applied::Written(written, self.settle_lease(&lease, &settlement, now))
+    }
+
+    fn is_approved(&self, record: &RepoRecord, now: Timestamp) -> bool {
+        let mut given = self.approvals.iter();
+        given.any(|(key, owner, end)| *key == record.key && *owner == record.account && now < *end)
     }
 
     fn approve(&mut self, keys: Vec<PushKey>, now: Timestamp) -> Timestamp {
@@ -137,6 +139,7 @@ impl Store for Model {
     }
 
     async fn summaries(&self, account: Account) -> Result<Vec<Summary>, EngineError> {
+        let now = self.clock.now();
         let memory = self.state.lock().unwrap();
         let of_account = memory.records.values().filter(|record| record.account == account);
         let summary = |record: &RepoRecord| {
@@ -153,6 +156,7 @@ impl Store for Model {
                 listed: record.listed.clone(),
                 files,
                 holds_entities: record.holds_entities(),
+                is_approved: memory.is_approved(record, now),
             }
         };
         Ok(of_account.map(summary).collect())

@@ -196,3 +196,18 @@ async fn a_dry_run_names_what_would_be_held() {
     assert!(why.contains("filters.topic.include"), "{why}");
     assert_eq!(total(&stage).await, 20);
 }
+
+#[tokio::test]
+async fn a_scan_in_between_does_not_hold_again_what_is_approved() {
+    let stage = twenty().await;
+    hide(&stage, 0..8);
+    stage.scan().await;
+    let (status, _) = stage.post(APPROVALS, json!({ "account": "acme" })).await;
+    assert_eq!(status, 200);
+    let scanner = &stage.app.worker.scanner;
+    let account = scanner.board.results().into_keys().next().expect("a scan");
+    scanner.scan(&account).await.expect("the storage works").expect("GitHub answers");
+    assert_eq!(waiting(&stage).await, Vec::<String>::new());
+    stage.work().await;
+    assert_eq!(total(&stage).await, 12);
+}
