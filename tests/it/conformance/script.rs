@@ -122,8 +122,10 @@ pub fn draw(rng: &mut Rng) -> Op {
         850..865 => Op::Retry(key(rng)),
         865..872 => Op::Drop(key(rng)),
         872..890 => {
-            let one = |rng: &mut Rng| (rng.u64(0..REPOS), rng.u64(1..=OWNERS));
-            Op::Approve((0..rng.usize(1..6)).map(|_| one(rng)).collect())
+            // Mostly the account that most records have, so that approvals hold for them.
+            let owner = |rng: &mut Rng| if rng.bool() { 1 } else { rng.u64(1..=OWNERS) };
+            let count = rng.usize(1..10);
+            Op::Approve((0..count).map(|_| (rng.u64(0..REPOS), owner(rng))).collect())
         }
         890..945 => Op::Advance(match rng.u8(0..20) {
             0 => Duration::from_secs(1200),
