@@ -35,6 +35,7 @@ use crate::http::public::{self, PublicState, ReceiveLimits};
 use crate::http::state::{Info, InternalState, ProviderInfo, Webhooks};
 use crate::ids::{Account, Host};
 use crate::membership::Membership;
+use crate::operate::Operator;
 use crate::reconcile::{ProcessFile, Processing, Reconciler, panic_text};
 use crate::scan::{ScanBoard, Scanner};
 use crate::schedule::Scheduler;
@@ -241,6 +242,10 @@ impl App {
             queue: self.engine.clone(),
             inspect: self.engine.clone(),
             store: self.engine.clone(),
+            operator: Operator {
+                scanner: self.worker.scanner.clone(),
+                scheduler: self.scheduler(),
+            },
             health: self.worker.health.clone(),
             registry,
             metrics: self.worker.metrics.clone(),

@@ -15,6 +15,7 @@ pub mod health;
 pub mod http;
 pub mod ids;
 pub mod membership;
+pub mod operate;
 pub mod reconcile;
 pub mod repository;
 pub mod scan;

@@ -8,6 +8,8 @@
 //! filter look just like a wish. A larger set is left alone as a whole and named in health, and so
 //! is everything when the listing is empty or shorter than GitHub says the account is.
 
+mod preview;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,6 +27,8 @@ use crate::membership::{Membership, Standing, wanted};
 use crate::repository::FileQuery;
 use crate::telemetry::Metrics;
 use crate::work::{Hint, Lane, Reasons, RepoKey, WorkKey};
+
+pub use preview::{Planned, Preview};
 
 /// Repositories per page: GitHub's maximum.
 pub const PAGE_MAX: u32 = 100;
@@ -75,8 +79,9 @@ pub struct ScanResult {
     pub listed: u64,
     /// Keys pushed.
     pub pushed: u64,
-    /// Repositories whose entities would go, left alone because they are too many.
-    pub held: Vec<String>,
+    /// Repositories whose entities would go, with their names, left alone because they are too
+    /// many.
+    pub held: Vec<(RepoKey, String)>,
     /// Why it failed, if it did.
     pub error: Option<String>,
 }
@@ -101,6 +106,14 @@ impl ScanBoard {
         }
     }
 
+    /// Notes that the removal of what the last scan of `account` left alone is approved.
+    pub fn approved(&self, account: &Account) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(result) = last.get_mut(account) {
+            result.held.clear();
+        }
+    }
+
     fn post(&self, account: &Account, result: ScanResult) {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).insert(account.clone(), result);
         self.ended.notify_waiters();
@@ -122,6 +135,8 @@ struct Findings {
     pushed: u64,
     /// Keys whose entities would go, with the name.
     leaving: Vec<(RepoKey, String)>,
+    /// Set when nothing is to be pushed: what would be.
+    preview: Option<Preview>,
 }
 
 impl Scanner {
@@ -212,10 +227,12 @@ impl Scanner {
             match self.difference(repository, known) {
                 Difference::None => {}
                 Difference::Leaves => {
+                    self.note_leaving(repository, findings);
                     let name = repository.full_name.to_string();
                     findings.leaving.push((repository.key.clone(), name));
                 }
                 Difference::Differs => {
+                    findings.note_differing(repository, known);
                     let mut hint = Hint::new(Reasons::SCAN, now);
                     hint.node_id = Some(repository.node_id.clone());
                     hint.name = Some(repository.full_name.clone());
@@ -262,18 +279,18 @@ impl Scanner {
         account: &Account,
         total: u64,
         findings: &mut Findings,
-    ) -> Result<Vec<String>, EngineError> {
+    ) -> Result<Vec<(RepoKey, String)>, EngineError> {
         let leaving = std::mem::take(&mut findings.leaving);
         let stored = self.store.summaries(account.clone()).await?;
-        let holding: HashSet<&RepoKey> =
-            stored.iter().filter(|s| s.holds_entities).map(|s| &s.key).collect();
+        // What is approved is on its way out already, one read after the other.
+        let counts = |s: &&Summary| s.holds_entities && !s.is_approved;
+        let holding: HashSet<&RepoKey> = stored.iter().filter(counts).map(|s| &s.key).collect();
         let losing = leaving.iter().filter(|(key, _)| holding.contains(key)).count() as u64;
         let listed = findings.listed.len() as u64;
         let believable = listed > 0 && listed >= total;
         let small = losing <= allowance(holding.len() as u64);
         if losing > 0 && !(believable && small) {
-            let names = leaving.into_iter().filter(|(key, _)| holding.contains(key));
-            return Ok(names.map(|(_, name)| name).collect());
+            return Ok(leaving.into_iter().filter(|(key, _)| holding.contains(key)).collect());
         }
         let now = self.clock.now();
         let keys = leaving
@@ -286,7 +303,9 @@ impl Scanner {
 
     async fn push(&self, keys: Vec<PushKey>, findings: &mut Findings) -> Result<(), EngineError> {
         findings.pushed += keys.len() as u64;
-        push_all(&*self.queue, keys).await?;
+        if findings.preview.is_none() {
+            push_all(&*self.queue, keys).await?;
+        }
         Ok(())
     }
 
@@ -295,7 +314,10 @@ impl Scanner {
         let seconds = result.ended_at.since(result.started_at).as_secs_f64();
         let (state, detail) = match &result.error {
             Some(error) => (CheckState::Degraded, format!("the last scan failed: {error}")),
-            None if !result.held.is_empty() => (CheckState::Degraded, held_text(&result.held)),
+            None if !result.held.is_empty() => {
+                let label = self.accounts.label(account, None);
+                (CheckState::Degraded, held_text(&result.held, &label))
+            }
             None => (
                 CheckState::Ok,
                 format!(
@@ -306,6 +328,7 @@ impl Scanner {
         };
         let outcome = if result.error.is_none() { "ok" } else { "failed" };
         Metrics::count(&self.metrics.scans, outcome);
+        Metrics::observe(&self.metrics.scan_time, result.ended_at.since(result.started_at));
         tracing::info!(account = %account, outcome, "scan of {label}: {detail}");
         self.health.set_of_account("scan", account, &label, state, detail);
     }
@@ -321,13 +344,15 @@ fn push_key(key: &RepoKey, account: &Account, hint: Hint) -> PushKey {
     PushKey { key: WorkKey::Repo(key.clone()), account: account.clone(), lane: Lane::Scan, hint }
 }
 
-fn held_text(held: &[String]) -> String {
-    let shown = held.iter().take(NAMES_SHOWN_MAX).cloned().collect::<Vec<_>>().join(", ");
+fn held_text(held: &[(RepoKey, String)], account: &str) -> String {
+    let names = held.iter().take(NAMES_SHOWN_MAX).map(|(_, name)| name.as_str());
+    let shown = names.collect::<Vec<_>>().join(", ");
     let more = held.len().saturating_sub(NAMES_SHOWN_MAX);
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!(
         "the brake holds the removal of all entities of {} repositories that GitHub no longer \
-         lists or filters no longer let in: {shown}{rest}; they stay in the catalog",
+         lists or filters no longer let in: {shown}{rest}; they stay in the catalog until \
+         `cuelight scan --approve-removals {account}`",
         held.len()
     )
 }

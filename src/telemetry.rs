@@ -90,6 +90,10 @@ pub struct Metrics {
     pub github_points: Counter,
     /// Scans ended: ok, failed.
     pub scans: Family<Outcome, Counter>,
+    /// Seconds that scans took, failed ones too.
+    pub scan_time: Histogram,
+    /// Repositories whose removal waits for approval.
+    pub removals_held: Gauge,
     /// Seconds from a webhook's receipt to its repository's record written.
     pub reconciled_lag: Histogram,
     /// Seconds from a webhook's receipt to its change visible in the API.
@@ -133,6 +137,9 @@ impl Metrics {
             github_calls: Family::default(),
             github_points: Counter::default(),
             scans: Family::default(),
+            // From a page to an account of 100,000 repositories: 0.1 s to half an hour.
+            scan_time: Histogram::new(exponential_buckets(0.1, 2.0, 15)),
+            removals_held: Gauge::default(),
             reconciled_lag: lag(),
             visible_lag: lag(),
             queue_keys: Family::default(),
@@ -166,6 +173,12 @@ impl Metrics {
         to.register("cuelight_github_calls", "Calls to GitHub, by outcome", m.github_calls);
         to.register("cuelight_github_points", "GraphQL points spent", m.github_points);
         to.register("cuelight_scans", "Scans ended, by outcome", m.scans);
+        to.register("cuelight_scan_seconds", "What scans took", m.scan_time);
+        to.register(
+            "cuelight_removals_held",
+            "Repositories whose removal waits for approval",
+            m.removals_held,
+        );
         to.register(
             "cuelight_reconciled_lag_seconds",
             "From a webhook's receipt to its record written",

@@ -70,6 +70,7 @@ impl Answer {
 pub struct Client {
     address: SocketAddr,
     token: Option<SecretString>,
+    answer_time: Duration,
 }
 
 impl Client {
@@ -89,7 +90,13 @@ impl Client {
             InternalAuth::Tokens(tokens) => tokens.first().cloned(),
             InternalAuth::Loopback | InternalAuth::None => None,
         };
-        Ok(Self { address, token })
+        Ok(Self { address, token, answer_time: ANSWER_TIME })
+    }
+
+    /// The same for questions that the server itself has to ask GitHub about.
+    #[must_use]
+    pub fn patient(self, answer_time: Duration) -> Self {
+        Self { answer_time, ..self }
     }
 
     /// Where it asks.
@@ -121,11 +128,11 @@ impl Client {
             Err(_) => return Err(away(format!("no connection within {ANSWER_TIME:?}"))),
         };
         let exchanged =
-            tokio::time::timeout(ANSWER_TIME, self.exchange(stream, &method, path, body));
+            tokio::time::timeout(self.answer_time, self.exchange(stream, &method, path, body));
         let reason = match exchanged.await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(reason)) => reason,
-            Err(_) => format!("no answer within {ANSWER_TIME:?}"),
+            Err(_) => format!("no answer within {:?}", self.answer_time),
         };
         Err(AskError::Broken { address, method, path: path.to_owned(), reason })
     }

@@ -4,9 +4,12 @@
 //! else to standard error, a line each that begins with `cuelight:`.
 
 mod client;
+mod explain;
 mod healthcheck;
 mod queue;
+mod scan;
 mod serve;
+mod table;
 pub mod validate;
 
 use std::ffi::OsString;
@@ -16,6 +19,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, ConfigErrors, LoadArgs, Loaded, Rules};
+use crate::ids::FullName;
 use crate::telemetry;
 
 /// Done.
@@ -56,6 +60,21 @@ enum Command {
     Healthcheck {
         #[command(flatten)]
         config: ConfigFiles,
+    },
+    /// Scan GitHub through the running server, see what a scan would do, approve what is held.
+    Scan {
+        #[command(flatten)]
+        config: ConfigFiles,
+        #[command(flatten)]
+        what: scan::What,
+    },
+    /// Tell why a repository is in the catalog or why it is not; asks the running server.
+    Explain {
+        #[command(flatten)]
+        config: ConfigFiles,
+        /// The repository.
+        #[arg(value_name = "OWNER/REPO", value_parser = FullName::parse)]
+        repository: FullName,
     },
     /// Look after keys that were given up.
     Queue {
@@ -123,6 +142,14 @@ pub fn run(
         }),
         Command::Healthcheck { config } => {
             with_config(config.load(None), err, |loaded, _| healthcheck::run(&loaded.config))
+        }
+        Command::Scan { config, what } => with_config(config.load(None), err, |loaded, err| {
+            scan::run(&loaded.config, &what, out, err)
+        }),
+        Command::Explain { config, repository } => {
+            with_config(config.load(None), err, |loaded, _| {
+                explain::run(&loaded.config, &repository, out)
+            })
         }
         Command::Queue { config, verb } => with_config(config.load(None), err, |loaded, err| {
             queue::run(&loaded.config, verb, out, err)

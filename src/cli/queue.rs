@@ -13,7 +13,7 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use super::client::{AskError, Client};
-use super::{DONE, FAILED, block_on};
+use super::{DONE, FAILED, block_on, table};
 use crate::clock::SystemClock;
 use crate::config::{Config, Storage};
 use crate::engine::queue::{Entry, Inspect, State};
@@ -205,9 +205,7 @@ impl Row {
 
     fn cells(&self) -> [String; 6] {
         let shown = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
-        // An error may hold what somebody else wrote: no control character reaches the terminal.
         let error: String = self.error.chars().take(ERROR_CHARS_MAX).collect();
-        let error = error.replace(|c: char| c.is_control(), " ");
         let at = shown(&self.at);
         let attempts = self.attempts.to_string();
         [shown(&self.key), shown(&self.state), attempts, at, shown(&self.repository), shown(&error)]
@@ -220,15 +218,7 @@ fn write_table(rows: &[Row], total: u64, out: &mut dyn Write) -> std::io::Result
     if rows.is_empty() {
         return writeln!(out, "no keys");
     }
-    let mut lines = vec![HEAD.map(str::to_owned)];
-    lines.extend(rows.iter().map(Row::cells));
-    let width = |at: usize| lines.iter().map(|cells| cells[at].chars().count()).max();
-    let widths: Vec<usize> = (0..HEAD.len()).map(|at| width(at).unwrap_or(0)).collect();
-    for cells in &lines {
-        let padded: Vec<String> =
-            cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        writeln!(out, "{}", padded.join("  ").trim_end())?;
-    }
+    table::write(&HEAD, rows.iter().map(Row::cells), out)?;
     if total > rows.len() as u64 {
         writeln!(out, "{} of {total} keys", rows.len())?;
     }

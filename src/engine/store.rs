@@ -14,6 +14,11 @@
 //! and those counted. What is over it is *held*: the record stays as it is, the key is settled,
 //! and [`Store::held`] lists it. A held repository stays held until an event names it, until it is
 //! applied with entities again (which lifts the hold), or until it is approved.
+//!
+//! An approval lets one repository lose its entities once, uncounted, while its record belongs to
+//! the account it was given for. It ends with the next write of that repository, whatever is
+//! written, and after [`APPROVAL_KEEP`]: what has changed since a person looked has to be looked
+//! at again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,10 +32,14 @@ pub use super::record::Seq;
 use crate::clock::Timestamp;
 use crate::ids::{Account, FullName, NodeId, Oid};
 use crate::repository::Listed;
-use crate::work::RepoKey;
+use crate::work::{PushKey, RepoKey};
 
 /// The window over which removals are counted.
 pub const BRAKE_WINDOW: Duration = Duration::from_secs(3600);
+
+/// How long an approval waits for the read that confirms it: a day outlasts limits and most
+/// incidents at GitHub, and is not long enough to be forgotten.
+pub const APPROVAL_KEEP: Duration = Duration::from_secs(24 * 3600);
 
 /// How many repositories of an account may lose all their entities within [`BRAKE_WINDOW`], when
 /// `holding` repositories held entities at its start: the larger of 5 and a tenth, rounded up.
@@ -105,6 +114,9 @@ pub struct Summary {
     pub files: Vec<(String, String, String, Oid)>,
     /// Whether it holds entities that its owner wrote.
     pub holds_entities: bool,
+    /// Whether the loss of its entities is approved, and still waits for the read that confirms
+    /// it.
+    pub is_approved: bool,
 }
 
 /// One entry of the change log, with the repository's present record.
@@ -170,4 +182,9 @@ pub trait Store: Send + Sync {
 
     /// What the brake holds, oldest first.
     async fn held(&self) -> Result<Vec<Held>, EngineError>;
+
+    /// Approves that each repository of `keys` loses its entities, for the account it is pushed
+    /// for, and pushes the keys, so that a read confirms each removal; atomically and durably.
+    /// Keys of other kinds are only pushed. Returns when the approval ends.
+    async fn approve(&self, keys: Vec<PushKey>) -> Result<Timestamp, EngineError>;
 }

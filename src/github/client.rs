@@ -5,12 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::batch::Batch;
+use super::find;
 use super::limits::untrue;
 use super::transport::Transport;
 use super::wire::{self, Data, WireOwner};
 use super::{GitHubError, HostSettings, Owner, Page, RepoRead, Seen, SetupError, Timeouts};
 use crate::clock::SharedClock;
-use crate::ids::{Account, Host, OwnerId};
+use crate::ids::{Account, FullName, Host, OwnerId};
 use crate::repository::FileQuery;
 use crate::telemetry::Metrics;
 
@@ -96,6 +97,16 @@ impl GitHub {
             Ok(at) => Batch::new(at, reads, files).read().await,
             Err(error) => reads.iter().map(|_| Err(error.clone())).collect(),
         }
+    }
+
+    /// Looks up a repository by name with one account's credentials, for [`Self::read`]; `None`
+    /// when it does not exist for them.
+    pub async fn find(
+        &self,
+        account: &Account,
+        name: &FullName,
+    ) -> Result<Option<RepoRead>, GitHubError> {
+        find::by_name(self.at(&account.host)?, name).await
     }
 
     fn at(&self, host: &Host) -> Result<&Transport, GitHubError> {

@@ -7,6 +7,7 @@
 
 mod batch;
 mod client;
+mod find;
 mod limits;
 mod transport;
 mod wire;

@@ -22,7 +22,7 @@ use crate::http::state::{InternalState, NOT_LOADED, Shared, Webhooks};
 
 /// How long the storage may take to answer a probe: a storage that is slower cannot carry
 /// webhooks either.
-const STORAGE_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const STORAGE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Most names that a check's detail lists; the end points list all.
 const NAMES_MAX: usize = 10;
@@ -168,10 +168,16 @@ fn set_removals(state: &InternalState, held: &[Held]) {
         return;
     }
     let names = held.iter().map(|held| held.full_name.to_string());
+    let account = |held: &Held| format!("{}/{}", held.account.host, held.full_name.owner());
+    let mut accounts: Vec<String> = held.iter().map(account).collect();
+    accounts.sort_unstable();
+    accounts.dedup();
+    let command = |account: String| format!("`cuelight scan --approve-removals {account}`");
     let detail = format!(
         "{} repositories would lose all their entities, more than may go at once; they stay \
-         until that is approved: {}",
+         until that is approved by {}: {}",
         held.len(),
+        shortened(accounts.into_iter().map(command)),
         shortened(names)
     );
     state.health.set("removals", CheckState::Degraded, detail);

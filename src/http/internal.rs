@@ -16,7 +16,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::http::answer::render_errors;
 use crate::http::auth::{Guard, require};
 use crate::http::state::{Shared, route};
-use crate::http::{catalog_api, cuelight_api, health, metrics};
+use crate::http::{catalog_api, cuelight_api, explain_api, health, metrics, operate_api};
 
 pub use crate::http::state::{Info, InternalState, ProviderInfo, Webhooks};
 
@@ -29,13 +29,14 @@ pub fn router(state: InternalState) -> Router {
         let routes = routes.fallback(empty).method_not_allowed_fallback(empty);
         routes.layer(guard.clone()).layer(from_fn(render_errors))
     };
+    let own = cuelight_api::routes().merge(operate_api::routes()).merge(explain_api::routes());
     let open = route(Router::new(), "/health", get(health::health));
     let open = route(open, "/livez", get(health::livez));
     let open = route(open, "/readyz", get(health::readyz));
     let open = route(open, "/metrics", get(metrics::metrics));
     open.route("/", get(index))
         .nest("/api/catalog", guarded(catalog_api::routes()))
-        .nest("/api/cuelight/v1", guarded(cuelight_api::routes()))
+        .nest("/api/cuelight/v1", guarded(own))
         .with_state(state)
         .layer(CatchPanicLayer::new())
 }
@@ -55,6 +56,9 @@ const INDEX: &str = "cuelight: a software catalog that follows GitHub
 /api/cuelight/v1/problems          what owners have to mend
 /api/cuelight/v1/deliveries        the newest webhooks and what became of them
 /api/cuelight/v1/queue             keys: waiting, held, dead; POST queue/retry, queue/drop
+/api/cuelight/v1/scans             the last scan of each account; POST starts one, scans/preview
+/api/cuelight/v1/approvals         removals that wait; POST {\"account\": \"github.com/acme\"}
+/api/cuelight/v1/explain           why ?repository=owner/name is in or out
 ";
 
 async fn index() -> impl IntoResponse {

@@ -7,10 +7,11 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::gauge::Gauge;
+use tokio::time::timeout;
 
 use crate::engine::queue::QueueStats;
 use crate::http::answer::ApiError;
-use crate::http::health::stats;
+use crate::http::health::{STORAGE_TIMEOUT, stats};
 use crate::http::state::{InternalState, Shared};
 use crate::telemetry::Outcome;
 
@@ -21,6 +22,9 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 pub async fn metrics(State(state): State<Shared>) -> Response {
     if let Ok(stats) = stats(&state).await {
         set_queue(&state, &stats);
+    }
+    if let Ok(Ok(waiting)) = timeout(STORAGE_TIMEOUT, state.operator.waiting()).await {
+        set(&state.metrics.removals_held, waiting.len() as u64);
     }
     let counts = state.view().counts();
     set(&state.metrics.entities, counts.entities as u64);

@@ -72,10 +72,18 @@ impl Params {
 /// The body of a request: a JSON object, empty when there is no body. Anything else than
 /// `application/json` is refused, so that no web page can make a browser send it unasked.
 pub async fn json_body(request: Request) -> Result<Map<String, Value>, ApiError> {
+    json_body_within(request, BODY_BYTES_MAX).await
+}
+
+/// The same with another limit in bytes.
+pub async fn json_body_within(
+    request: Request,
+    bytes_max: usize,
+) -> Result<Map<String, Value>, ApiError> {
     let (parts, body) = request.into_parts();
     let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    let bytes = read(body).await?;
+    let bytes = read(body, bytes_max).await?;
     if bytes.is_empty() {
         return Ok(Map::new());
     }
@@ -89,10 +97,10 @@ pub async fn json_body(request: Request) -> Result<Map<String, Value>, ApiError>
     }
 }
 
-async fn read(body: Body) -> Result<Bytes, ApiError> {
-    match timeout(BODY_TIMEOUT, to_bytes(body, BODY_BYTES_MAX)).await {
+async fn read(body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
+    match timeout(BODY_TIMEOUT, to_bytes(body, bytes_max)).await {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(_)) => Err(ApiError::too_large(format!("the body is over {BODY_BYTES_MAX} bytes"))),
+        Ok(Err(_)) => Err(ApiError::too_large(format!("the body is over {bytes_max} bytes"))),
         Err(_) => {
             let seconds = BODY_TIMEOUT.as_secs();
             Err(ApiError::too_slow(format!("the body did not arrive within {seconds} s")))

@@ -14,6 +14,7 @@ use crate::engine::queue::Inspect;
 use crate::engine::{Queue, Store};
 use crate::health::Health;
 use crate::http::answer::ApiError;
+use crate::operate::Operator;
 use crate::telemetry::Metrics;
 
 /// What is said while the view is not complete.
@@ -29,6 +30,8 @@ pub struct InternalState {
     pub inspect: Arc<dyn Inspect>,
     /// Where held removals are asked for.
     pub store: Arc<dyn Store>,
+    /// Scans, approvals, explanations.
+    pub operator: Operator,
     /// The checks of all parts.
     pub health: Arc<Health>,
     /// What `/metrics` writes.

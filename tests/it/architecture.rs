@@ -38,6 +38,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("worker", &with_steps()),
     // GitHub's limits hold for the question who the account is, too.
     ("schedule", SCHEDULE),
+    // What people ask of the running server: scans, approvals, why something is in or out.
+    ("operate", &with_schedule()),
     ("view_feed", &["catalog", "clock", "engine", "health", "telemetry", "work"]),
     ("sinks", &["catalog", "clock", "config", "engine"]),
     ("http", HTTP),
@@ -65,6 +67,13 @@ const LOOPS: &[&str] = &[
     "work",
 ];
 
+/// Operators start scans and read their results.
+const fn with_schedule() -> [&'static str; LOOPS.len() + 2] {
+    let mut all = with_steps();
+    all[0] = "schedule";
+    all
+}
+
 /// The worker calls reconcile and scan.
 const fn with_steps() -> [&'static str; LOOPS.len() + 2] {
     let mut all = ["reconcile"; LOOPS.len() + 2];
@@ -87,6 +96,7 @@ const HTTP: &[&str] = &[
     "engine",
     "health",
     "ids",
+    "operate",
     "repository",
     "telemetry",
     "view_feed",
@@ -106,6 +116,7 @@ const APP: &[&str] = &[
     "http",
     "ids",
     "membership",
+    "operate",
     "reconcile",
     "repository",
     "scan",

@@ -140,7 +140,7 @@ fn nowhere() -> SocketAddr {
 fn help_and_version_go_to_standard_output() {
     let help = World::new().run(&["--help"]);
     assert_eq!((help.code, help.err.as_str()), (0, ""));
-    for command in ["serve", "validate", "healthcheck", "queue"] {
+    for command in ["serve", "scan", "explain", "validate", "healthcheck", "queue"] {
         assert!(help.out.contains(&format!("\n  {command} ")), "{}", help.out);
     }
     let version = World::new().run(&["--version"]);
@@ -150,7 +150,7 @@ fn help_and_version_go_to_standard_output() {
 
 #[test]
 fn a_wrong_command_line_exits_2() {
-    let lines: [&[&str]; 8] = [
+    let lines: [&[&str]; 12] = [
         &[],
         &["serv"],
         &["serve", "--orgg", "x"],
@@ -159,6 +159,10 @@ fn a_wrong_command_line_exits_2() {
         &["queue", "retry"],
         &["queue", "retry", "repo:github.com:1", "--all"],
         &["queue", "drop", "nonsense"],
+        &["scan", "--yes"],
+        &["scan", "acme", "--approve-removals", "acme"],
+        &["scan", "--dry-run", "--approve-removals", "acme"],
+        &["explain", "no-repository"],
     ];
     for line in lines {
         let ran = World::new().run(line);

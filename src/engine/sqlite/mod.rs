@@ -11,14 +11,15 @@
 //!
 //! # Parts
 //! `writer.rs` the thread and its groups, `session.rs` one group's transaction, `queue.rs` and
-//! `store.rs` the commands, `row.rs` what may happen to a key, `read.rs` the reads, `schema.rs`
-//! the file, `columns.rs` between the file and our types.
+//! `store.rs` the commands, `approval.rs` what the brake lets pass once, `row.rs` what may happen
+//! to a key, `read.rs` the reads, `schema.rs` the file, `columns.rs` between it and our types.
 //!
 //! # Leaves out
 //! Network file systems (SQLite's log needs shared memory), more than one process, backups
 //! (`VACUUM INTO` by any SQLite tool works while we run). Whose turn it is among accounts and
 //! lanes is forgotten at a restart.
 
+mod approval;
 mod columns;
 mod queue;
 mod read;
@@ -52,7 +53,7 @@ use super::record::RepoRecord;
 use super::store::{Applied, Apply, ChangeEntry, Held, Seq, Store, Summary};
 use crate::clock::{SharedClock, Timestamp};
 use crate::ids::{Account, Oid};
-use crate::work::{RepoKey, WorkKey};
+use crate::work::{PushKey, RepoKey, WorkKey};
 
 /// Most entries of the change log: a follower that was away for longer reads all records, which
 /// costs about as much as reading this many.
@@ -455,7 +456,8 @@ impl Store for SqliteEngine {
     }
 
     async fn summaries(&self, account: Account) -> Result<Vec<Summary>, EngineError> {
-        self.readers.run(move |conn| read::summaries(conn, &account)).await
+        let now = self.clock.now();
+        self.readers.run(move |conn| read::summaries(conn, &account, now)).await
     }
 
     async fn records(
@@ -489,5 +491,9 @@ impl Store for SqliteEngine {
 
     async fn held(&self) -> Result<Vec<Held>, EngineError> {
         self.readers.run(read::held).await
+    }
+
+    async fn approve(&self, keys: Vec<PushKey>) -> Result<Timestamp, EngineError> {
+        self.submit(Durability::Synced, move |session| approval::approve(session, &keys)).await
     }
 }

@@ -132,7 +132,7 @@ fn trim_ledger(session: &Session<'_>) -> Result<(), EngineError> {
     Ok(())
 }
 
-fn mark(session: &mut Session<'_>, pushed: &PushKey) -> Result<Marked, EngineError> {
+pub(super) fn mark(session: &mut Session<'_>, pushed: &PushKey) -> Result<Marked, EngineError> {
     let key = pushed.key.to_string();
     let place = session.counters.place + 1;
     let company = match pushed.key {

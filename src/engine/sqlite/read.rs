@@ -122,17 +122,24 @@ pub(super) fn texts(
 }
 
 /// See [`Store::summaries`](crate::engine::Store::summaries).
-pub(super) fn summaries(conn: &Connection, account: &Account) -> Result<Vec<Summary>, EngineError> {
+pub(super) fn summaries(
+    conn: &Connection,
+    account: &Account,
+    now: Timestamp,
+) -> Result<Vec<Summary>, EngineError> {
     let mut find = conn.prepare_cached(
-        "SELECT host, id, holds, summary FROM repo WHERE account = ?1 ORDER BY host, id",
+        "SELECT host, id, holds, summary, EXISTS (SELECT 1 FROM approval
+         WHERE approval.host = repo.host AND approval.id = repo.id
+         AND approval.account = repo.account AND until > ?2)
+         FROM repo WHERE account = ?1 ORDER BY host, id",
     )?;
-    let mut rows = find.query([account.to_string()])?;
+    let mut rows = find.query(params![account.to_string(), now.0])?;
     let mut summaries = Vec::new();
     while let Some(row) = rows.next()? {
         let key = repo_key(&row.get::<_, String>(0)?, row.get(1)?)?;
         let stored: StoredSummary =
             from_json(&row.get::<_, String>(3)?, || format!("summary of {key}"))?;
-        summaries.push(stored.into_summary(key, row.get(2)?));
+        summaries.push(stored.into_summary(key, row.get(2)?, row.get(4)?));
     }
     Ok(summaries)
 }

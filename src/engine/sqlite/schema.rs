@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::OpenError;
 
 /// The layout this version reads and writes, kept in `user_version`.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 /// Marks the file as ours, kept in `application_id`: "cueL".
 const APPLICATION_ID: i64 = 0x6375_654C;
@@ -132,6 +132,17 @@ CREATE TABLE held (
 );
 ";
 
+/// What layout 2 has beside layout 1.
+const APPROVALS: &str = "
+CREATE TABLE approval (
+    host TEXT NOT NULL,
+    id INTEGER NOT NULL,
+    account TEXT NOT NULL,
+    until INTEGER NOT NULL,
+    PRIMARY KEY (host, id)
+) WITHOUT ROWID;
+";
+
 /// Opens the file for writing, makes the tables when it is new, and checks it when it is not.
 pub(super) fn open_writer(path: &Path, busy: Duration) -> Result<Connection, OpenError> {
     let sql = |source| OpenError::from_sql(path, source);
@@ -172,7 +183,16 @@ fn set_up(conn: &Connection, busy: Duration, cache_kib: i32) -> rusqlite::Result
 fn create(conn: &Connection) -> rusqlite::Result<()> {
     let tx = conn.unchecked_transaction()?;
     tx.execute_batch(TABLES)?;
+    tx.execute_batch(APPROVALS)?;
     tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+    tx.pragma_update(None, "user_version", VERSION)?;
+    tx.commit()
+}
+
+/// A file that the version before wrote keeps everything it holds.
+fn from_layout_1(conn: &Connection) -> rusqlite::Result<()> {
+    let tx = conn.unchecked_transaction()?;
+    tx.execute_batch(APPROVALS)?;
     tx.pragma_update(None, "user_version", VERSION)?;
     tx.commit()
 }
@@ -183,7 +203,11 @@ fn check(conn: &Connection, path: &Path) -> Result<(), OpenError> {
     if pragma("application_id").map_err(sql)? != APPLICATION_ID {
         return Err(OpenError::NotOurs { path: path.into() });
     }
-    let version = pragma("user_version").map_err(sql)?;
+    let mut version = pragma("user_version").map_err(sql)?;
+    if version == 1 {
+        from_layout_1(conn).map_err(sql)?;
+        version = VERSION;
+    }
     if version != VERSION {
         return Err(OpenError::Version { path: path.into(), found: version, known: VERSION });
     }

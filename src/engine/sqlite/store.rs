@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
+use super::approval;
 use super::columns::{from_json, repo_columns, seq_column, to_json};
 use super::queue::{is_current, settle_one};
 use super::session::Session;
@@ -40,9 +41,9 @@ impl StoredSummary {
     }
 
     /// The summary of the repository it was stored for.
-    pub fn into_summary(self, key: RepoKey, holds_entities: bool) -> Summary {
+    pub fn into_summary(self, key: RepoKey, holds_entities: bool, is_approved: bool) -> Summary {
         let Self { node_id, full_name, listed, files } = self;
-        Summary { key, node_id, full_name, listed, files, holds_entities }
+        Summary { key, node_id, full_name, listed, files, holds_entities, is_approved }
     }
 }
 
@@ -62,14 +63,20 @@ pub(super) fn apply(session: &mut Session<'_>, apply: &mut Apply) -> Result<Appl
         Change::Remove => false,
     };
     let loser = old.as_ref().filter(|old| old.holds_entities() && !holds);
+    let is_approved = match loser {
+        Some(loser) => approval::covers(session, loser)?,
+        None => false,
+    };
     if let Some(loser) = loser
         && apply.cause == Cause::Other
+        && !is_approved
         && !may_lose(session, loser)?
     {
         hold(session, loser)?;
         return Ok(Applied::Held(settle_one(session, &apply.lease, &apply.settlement)?));
     }
-    if holds || apply.cause == Cause::Event {
+    approval::forget(session, repo)?;
+    if holds || is_approved || apply.cause == Cause::Event {
         let (host, id) = repo_columns(repo);
         session
             .conn

@@ -3,6 +3,7 @@
 //! A behaviour is a function over a [`Rig`]; `behaviours!` makes a test of it for each column.
 //! A further engine is a further [`Column`] and a line in that macro.
 
+mod approvals;
 mod brake;
 mod changes;
 mod differential;

@@ -28,6 +28,7 @@ pub enum Op {
     Gate { owner: u64, secs: u64 },
     Put { lease: usize, owner: u64, names: Vec<u8>, settlement: Settlement, event: bool },
     Remove { lease: usize, settlement: Settlement, event: bool },
+    Approve(Vec<(u64, u64)>),
     Retry(WorkKey),
     Drop(WorkKey),
     Advance(Duration),
@@ -120,7 +121,13 @@ pub fn draw(rng: &mut Rng) -> Op {
         }
         850..865 => Op::Retry(key(rng)),
         865..872 => Op::Drop(key(rng)),
-        872..945 => Op::Advance(match rng.u8(0..20) {
+        872..890 => {
+            // Mostly the account that most records have, so that approvals hold for them.
+            let owner = |rng: &mut Rng| if rng.bool() { 1 } else { rng.u64(1..=OWNERS) };
+            let count = rng.usize(1..10);
+            Op::Approve((0..count).map(|_| (rng.u64(0..REPOS), owner(rng))).collect())
+        }
+        890..945 => Op::Advance(match rng.u8(0..20) {
             0 => Duration::from_secs(1200),
             1 if rng.u8(0..6) == 0 => Duration::from_secs(3 * 24 * 3600),
             2..=8 => Duration::from_millis(rng.u64(0..1500)),
@@ -191,6 +198,10 @@ impl Player {
                 let (lease, change) = (self.named(*lease), Change::Remove);
                 let apply = Apply { lease, change, settlement: settlement.clone(), cause };
                 format!("{:?}", engine.apply(apply).await)
+            }
+            Op::Approve(repos) => {
+                let key = |(id, owner): &(u64, u64)| self.rig.key(repo(*id), *owner, Lane::Event);
+                format!("{:?}", engine.approve(repos.iter().map(key).collect()).await)
             }
             Op::Retry(key) => format!("{:?}", engine.retry(key.clone()).await),
             Op::Drop(key) => format!("{:?}", Inspect::drop(&*engine, key.clone()).await),

@@ -60,6 +60,8 @@ struct Memory {
     /// Account, repository and time of every removal that the brake counted.
     removals: Vec<(Account, RepoKey, Timestamp)>,
     held: Vec<Held>,
+    /// Repository, account and end of every approval.
+    approvals: Vec<(RepoKey, Account, Timestamp)>,
 }
 
 #[derive(Debug, Clone)]

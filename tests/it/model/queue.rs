@@ -36,7 +36,7 @@ impl Memory {
         self.ledger.iter().filter(fits).collect()
     }
 
-    fn mark(&mut self, pushed: PushKey, now: Timestamp) -> Marked {
+    pub(super) fn mark(&mut self, pushed: PushKey, now: Timestamp) -> Marked {
         let PushKey { key, account, lane, hint } = pushed;
         let waiting = Phase::Waiting { not_before: now };
         let Some(index) = self.find(&key) else {

@@ -7,11 +7,12 @@ use async_trait::async_trait;
 use cuelight::clock::Timestamp;
 use cuelight::engine::record::RepoRecord;
 use cuelight::engine::store::{
-    Applied, Apply, BRAKE_WINDOW, Cause, Change, ChangeEntry, Held, Seq, Summary, allowance,
+    APPROVAL_KEEP, Applied, Apply, BRAKE_WINDOW, Cause, Change, ChangeEntry, Held, Seq, Summary,
+    allowance,
 };
 use cuelight::engine::{EngineError, Store};
 use cuelight::ids::{Account, Oid};
-use cuelight::work::{RepoKey, WorkKey};
+use cuelight::work::{PushKey, RepoKey, WorkKey};
 
 use super::{Memory, Model};
 
@@ -49,8 +50,10 @@ impl Memory {
             Change::Remove => false,
         };
         let loser = old.clone().filter(|old| old.holds_entities() && !holds);
+        let approved = loser.as_ref().is_some_and(|loser| self.is_approved(loser, now));
         if let Some(loser) = loser
             && cause == Cause::Other
+            && !approved
         {
             if self.brake_stops(&loser, now) {
                 if self.held.iter().all(|held| held.key != repo) {
@@ -63,7 +66,8 @@ impl Memory {
             self.removals.retain(|(_, key, _)| *key != repo);
             self.removals.push((loser.account, repo.clone(), now));
         }
-        if cause == Cause::Event || holds {
+        self.approvals.retain(|(key, ..)| *key != repo);
+        if cause == Cause::Event || holds || approved {
             self.held.retain(|held| held.key != repo);
         }
         let written = match change {
@@ -84,6 +88,23 @@ impl Memory {
             }
         };
         Applied::Written(written, self.settle_lease(&lease, &settlement, now))
+    }
+
+    fn is_approved(&self, record: &RepoRecord, now: Timestamp) -> bool {
+        let mut given = self.approvals.iter();
+        given.any(|(key, owner, end)| *key == record.key && *owner == record.account && now < *end)
+    }
+
+    fn approve(&mut self, keys: Vec<PushKey>, now: Timestamp) -> Timestamp {
+        let end = now + APPROVAL_KEEP;
+        for pushed in keys {
+            if let WorkKey::Repo(repo) = &pushed.key {
+                self.approvals.retain(|(key, ..)| key != repo);
+                self.approvals.push((repo.clone(), pushed.account.clone(), end));
+            }
+            self.mark(pushed, now);
+        }
+        end
     }
 
     fn log(&mut self, repo: &RepoKey, limit: u64) -> Seq {
@@ -118,6 +139,7 @@ impl Store for Model {
     }
 
     async fn summaries(&self, account: Account) -> Result<Vec<Summary>, EngineError> {
+        let now = self.clock.now();
         let memory = self.state.lock().unwrap();
         let of_account = memory.records.values().filter(|record| record.account == account);
         let summary = |record: &RepoRecord| {
@@ -134,6 +156,7 @@ impl Store for Model {
                 listed: record.listed.clone(),
                 files,
                 holds_entities: record.holds_entities(),
+                is_approved: memory.is_approved(record, now),
             }
         };
         Ok(of_account.map(summary).collect())
@@ -182,5 +205,11 @@ impl Store for Model {
 
     async fn held(&self) -> Result<Vec<Held>, EngineError> {
         Ok(self.state.lock().unwrap().held.clone())
+    }
+
+    async fn approve(&self, keys: Vec<PushKey>) -> Result<Timestamp, EngineError> {
+        let end = self.command(|memory, now| memory.approve(keys, now));
+        self.pushed.notify_one();
+        Ok(end)
     }
 }

@@ -14,7 +14,8 @@ use crate::support::stage::{FILE, PATIENCE, SECRET, TOKEN, component};
 /// Rounds unless `CUELIGHT_KILL_ROUNDS` says otherwise.
 const ROUNDS: usize = 20;
 
-fn configuration(dir: &Path, api: &str) -> PathBuf {
+/// Writes a configuration for free ports and no scan by itself.
+pub(super) fn configuration(dir: &Path, api: &str) -> PathBuf {
     let text = format!(
         "server:\n  public: {{ listen: '127.0.0.1:0' }}\n  internal: {{ listen: '127.0.0.1:0' }}\n\
          webhooks: {{ secrets: ['{SECRET}'] }}\n\
@@ -30,7 +31,7 @@ fn configuration(dir: &Path, api: &str) -> PathBuf {
 }
 
 /// Asks until the URL answers 200.
-async fn eventually(url: &str) -> String {
+pub(super) async fn eventually(url: &str) -> String {
     let deadline = Instant::now() + PATIENCE;
     let mut ticks = interval(Duration::from_millis(10));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,11 +1,15 @@
 //! Stories: what the catalog looks like after something happened on GitHub.
 
+mod approvals;
+mod commands;
 mod disorder;
 mod evidence;
+mod explaining;
 mod files;
 mod kill;
 mod lagging;
 mod lifecycle;
+mod measures;
 mod recovery;
 mod scanning;
 mod trouble;

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use cuelight::clock::Timestamp;
 use cuelight::engine::record::RepoRecord;
 use cuelight::engine::store::{Applied, Apply, ChangeEntry, Held, Seq, Summary};
 use cuelight::engine::{EngineError, Store};
 use cuelight::ids::{Account, Oid};
-use cuelight::work::RepoKey;
+use cuelight::work::{PushKey, RepoKey};
 
 /// The store.
 pub struct FaultyStore {
@@ -75,5 +76,9 @@ impl Store for FaultyStore {
 
     async fn held(&self) -> Result<Vec<Held>, EngineError> {
         self.inner.held().await
+    }
+
+    async fn approve(&self, keys: Vec<PushKey>) -> Result<Timestamp, EngineError> {
+        self.inner.approve(keys).await
     }
 }

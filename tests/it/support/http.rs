@@ -28,3 +28,15 @@ pub async fn get_json(url: &str) -> (u16, Value) {
     let json = serde_json::from_str(&body).unwrap_or_else(|e| panic!("{url}: {e}: {body}"));
     (status, json)
 }
+
+/// POST of JSON, answered with JSON.
+pub async fn post_json(url: &str, body: &Value) -> (u16, Value) {
+    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let request = Request::post(url).header("content-type", "application/json");
+    let request = request.body(Full::from(body.to_string())).expect("a request");
+    let response = client.request(request).await.unwrap_or_else(|e| panic!("{url}: {e}"));
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.expect("a body").to_bytes();
+    let json = serde_json::from_slice(&body).unwrap_or_else(|e| panic!("{url}: {e}: {body:?}"));
+    (status, json)
+}

@@ -5,11 +5,17 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
+use cuelight::accounts::Accounts;
 use cuelight::catalog::View;
 use cuelight::clock::{SystemClock, Timestamp};
 use cuelight::config::InternalAuth;
+use cuelight::github::GitHub;
 use cuelight::health::Health;
 use cuelight::http::internal::{Info, InternalState, ProviderInfo, Webhooks, router};
+use cuelight::membership::Membership;
+use cuelight::operate::Operator;
+use cuelight::scan::{ScanBoard, Scanner};
+use cuelight::schedule::Scheduler;
 use cuelight::telemetry::Metrics;
 use prometheus_client::registry::Registry;
 use serde_json::Value;
@@ -79,6 +85,7 @@ impl InternalApi {
             queue: engine.clone(),
             inspect: engine.clone(),
             store: engine.clone(),
+            operator: operator(&engine, &health, &metrics),
             health: health.clone(),
             registry: Arc::new(registry),
             metrics,
@@ -126,4 +133,32 @@ pub fn info() -> Info {
             schedule: "every 20 minutes".to_owned(),
         }],
     }
+}
+
+/// An operator that knows no host.
+fn operator(engine: &Arc<StubEngine>, health: &Arc<Health>, metrics: &Metrics) -> Operator {
+    let clock = Arc::new(SystemClock);
+    let github = GitHub::new(Vec::new(), clock.clone(), metrics.clone()).unwrap();
+    let membership = Arc::new(Membership::new(Vec::new()));
+    let accounts = Arc::new(Accounts::new(github.clone(), membership.clone()));
+    let board = Arc::new(ScanBoard::default());
+    let scheduler = Scheduler {
+        accounts: accounts.clone(),
+        queue: engine.clone(),
+        board: board.clone(),
+        clock: clock.clone(),
+        health: health.clone(),
+    };
+    let scanner = Scanner {
+        github,
+        accounts,
+        membership,
+        queue: engine.clone(),
+        store: engine.clone(),
+        clock,
+        health: health.clone(),
+        metrics: metrics.clone(),
+        board,
+    };
+    Operator { scanner: Arc::new(scanner), scheduler }
 }

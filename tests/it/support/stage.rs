@@ -167,6 +167,11 @@ impl Stage {
         http::get_json(&format!("http://{}{path}", self.app.internal)).await
     }
 
+    /// POST of JSON on the internal listener.
+    pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        http::post_json(&format!("http://{}{path}", self.app.internal), &body).await
+    }
+
     /// Stops cuelight and starts it again on the same file.
     pub async fn restart(self) -> Self {
         self.restart_with(|_| {}).await

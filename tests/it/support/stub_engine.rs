@@ -14,7 +14,7 @@ use cuelight::engine::record::RepoRecord;
 use cuelight::engine::store::{Applied, Apply, ChangeEntry, Held, Seq, Summary};
 use cuelight::engine::{EngineError, Queue, Store};
 use cuelight::ids::{Account, Oid};
-use cuelight::work::{RepoKey, WorkKey};
+use cuelight::work::{PushKey, RepoKey, WorkKey};
 
 /// What the engine is asked and answers.
 #[derive(Default)]
@@ -168,5 +168,9 @@ impl Store for StubEngine {
 
     async fn held(&self) -> Result<Vec<Held>, EngineError> {
         self.answer(|script| script.held.clone()).await
+    }
+
+    async fn approve(&self, _: Vec<PushKey>) -> Result<Timestamp, EngineError> {
+        Err(outside())
     }
 }

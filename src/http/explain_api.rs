@@ -1,0 +1,239 @@
+//! `GET /api/cuelight/v1/explain?repository=owner/name`: why a repository is in or out.
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::get;
+use serde::Serialize;
+
+use crate::engine::queue::{Entry, LedgerEntry, State as KeyState};
+use crate::engine::record::{Claim, FileRecord, RepoRecord};
+use crate::http::answer::{ApiError, json};
+use crate::http::operate_api::ResultBody;
+use crate::http::params::Params;
+use crate::http::state::{InternalState, Shared, route};
+use crate::ids::{FullName, Host, RepoId};
+use crate::operate::approvals::Waiting;
+use crate::work::RepoKey;
+
+/// The routes, to be mounted at `/api/cuelight/v1`.
+pub(super) fn routes() -> Router<Shared> {
+    route(Router::new(), "/explain", get(explain))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ExplainBody {
+    repository: String,
+    standing: &'static str,
+    why: String,
+    providers: Vec<String>,
+    account: Option<String>,
+    record: Option<RecordBody>,
+    problems: Vec<ProblemBody>,
+    last_event: Option<EventBody>,
+    queue: Vec<KeyBody>,
+    held: Option<HeldBody>,
+    last_scan: Option<ResultBody>,
+    next_scan: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RecordBody {
+    host: String,
+    id: u64,
+    full_name: String,
+    visibility: String,
+    archived: bool,
+    fork: bool,
+    topics: Vec<String>,
+    default_branch: Option<String>,
+    head: Option<String>,
+    files: Vec<FileBody>,
+    reconciled_at: String,
+    reconciled_for: Vec<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FileBody {
+    provider: String,
+    branch: Option<String>,
+    path: String,
+    oid: String,
+    entities: Vec<EntityBody>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EntityBody {
+    entity_ref: String,
+    /// Why the last good version is kept, when it is.
+    stale: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ProblemBody {
+    code: &'static str,
+    path: String,
+    line: u32,
+    column: u32,
+    entity_ref: Option<String>,
+    message: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EventBody {
+    guid: String,
+    event: String,
+    action: Option<String>,
+    received_at: String,
+    outcome: &'static str,
+    reason: Option<String>,
+}
+
+#[derive(Serialize)]
+struct KeyBody {
+    key: String,
+    state: KeyState,
+    reasons: Vec<String>,
+    attempts: u32,
+    at: String,
+    error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct HeldBody {
+    since: String,
+    approve: String,
+}
+
+async fn explain(State(state): State<Shared>, request: Request) -> Result<Response, ApiError> {
+    let params = Params::parse(&request, &["repository"])?;
+    let name = params
+        .first("repository")
+        .ok_or_else(|| ApiError::input("request/query/repository is required: owner/name"))?;
+    let name = FullName::parse(name).map_err(|error| ApiError::input(error.to_string()))?;
+    let key = key_of(&state, &name)?;
+    let found = state.operator.explain(&name, key, &*state.inspect).await?;
+    let (label, last_scan) = match found.account {
+        Some((label, last)) => (Some(label), last),
+        None => (None, None),
+    };
+    let held = |one: Waiting| {
+        let account = label.clone().unwrap_or_else(|| one.account.to_string());
+        let approve = format!("cuelight scan --approve-removals {account}");
+        HeldBody { since: one.since.to_string(), approve }
+    };
+    let full_name = found.record.as_ref().map(|record| record.full_name.to_string());
+    let full_name = full_name.unwrap_or_else(|| name.to_string());
+    let body = ExplainBody {
+        problems: problems(&state, &full_name),
+        repository: full_name,
+        standing: found.place.as_str(),
+        why: found.why,
+        providers: found.providers,
+        held: found.held.map(held),
+        account: label,
+        record: found.record.map(Into::into),
+        last_event: found.last_event.map(Into::into),
+        queue: found.queue.into_iter().map(Into::into).collect(),
+        last_scan: last_scan.map(Into::into),
+        next_scan: found.next_scan.map(|at| at.to_string()),
+    };
+    Ok(json(StatusCode::OK, &body))
+}
+
+/// The repository of this name that has a record; names compare as GitHub compares them.
+fn key_of(state: &InternalState, name: &FullName) -> Result<Option<RepoKey>, ApiError> {
+    let view = state.complete_view()?;
+    let found = view.repositories().find(|r| r.full_name.eq_ignore_ascii_case(name.as_str()));
+    let key = |id: &crate::catalog::RepoId| {
+        Host::parse(&id.host).ok().map(|host| RepoKey { host, id: RepoId(id.id) })
+    };
+    Ok(found.and_then(|repository| key(&repository.id)))
+}
+
+/// The repository's problems as the view has them, so with conflicts.
+fn problems(state: &InternalState, full_name: &str) -> Vec<ProblemBody> {
+    let all = state.view().problems().into_iter();
+    let body = |located: crate::catalog::view::LocatedProblem| ProblemBody {
+        code: located.problem.code.as_str(),
+        path: located.problem.path,
+        line: located.problem.line,
+        column: located.problem.column,
+        entity_ref: located.problem.entity_ref,
+        message: located.problem.message,
+    };
+    all.filter(|located| *located.repository == *full_name).map(body).collect()
+}
+
+impl From<RepoRecord> for RecordBody {
+    fn from(record: RepoRecord) -> Self {
+        Self {
+            host: record.key.host.to_string(),
+            id: record.key.id.0,
+            full_name: record.full_name.to_string(),
+            visibility: record.listed.visibility,
+            archived: record.listed.archived,
+            fork: record.listed.fork,
+            topics: record.listed.topics,
+            default_branch: record.listed.default_branch,
+            head: record.head.map(|head| head.to_string()),
+            files: record.files.into_iter().map(Into::into).collect(),
+            reconciled_at: record.reconciled_at.to_string(),
+            reconciled_for: reasons(&record.reconciled_for.to_string()),
+        }
+    }
+}
+
+impl From<FileRecord> for FileBody {
+    fn from(file: FileRecord) -> Self {
+        let entity = |claim: Claim| EntityBody {
+            entity_ref: claim.entity.entity_ref.to_string(),
+            stale: claim.entity.stale,
+        };
+        let own = file.entities.into_iter().filter(|claim| !claim.entity.generated);
+        Self {
+            provider: file.provider,
+            branch: Some(file.branch).filter(|branch| !branch.is_empty()),
+            path: file.path,
+            oid: file.oid.to_string(),
+            entities: own.map(entity).collect(),
+        }
+    }
+}
+
+impl From<LedgerEntry> for EventBody {
+    fn from(entry: LedgerEntry) -> Self {
+        Self {
+            guid: entry.delivery.id.to_string(),
+            event: entry.delivery.event,
+            action: entry.delivery.action,
+            received_at: entry.delivery.received_at.to_string(),
+            outcome: entry.outcome,
+            reason: entry.delivery.ignored,
+        }
+    }
+}
+
+impl From<Entry> for KeyBody {
+    fn from(entry: Entry) -> Self {
+        Self {
+            key: entry.key.to_string(),
+            state: entry.state,
+            reasons: reasons(&entry.hint.reasons.to_string()),
+            attempts: entry.attempts,
+            at: entry.at.to_string(),
+            error: entry.error,
+        }
+    }
+}
+
+fn reasons(joined: &str) -> Vec<String> {
+    joined.split('+').map(str::to_owned).collect()
+}

@@ -1,0 +1,93 @@
+//! What people ask of the running server: scans, approvals, and why a repository is in or out.
+//!
+//! Promises that nothing here writes the catalog: it pushes keys, or answers. Leaves out HTTP and
+//! texts for terminals.
+
+pub mod approvals;
+pub mod explain;
+pub mod scans;
+
+use std::sync::Arc;
+
+use crate::engine::EngineError;
+use crate::github::GitHubError;
+use crate::ids::Account;
+use crate::scan::Scanner;
+use crate::schedule::{Scheduler, StartError};
+
+/// What answering needs; cloning shares it.
+#[derive(Clone)]
+pub struct Operator {
+    /// Listing, comparing, and who owns what.
+    pub scanner: Arc<Scanner>,
+    /// Pushes scan keys.
+    pub scheduler: Scheduler,
+}
+
+/// Why something asked for was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum OperateError {
+    /// No such account.
+    #[error(
+        "`{0}` is no account of the configuration; write `host/owner`, `owner` or `host:owner id`"
+    )]
+    UnknownAccount(String),
+    /// What was to be approved is not what is held.
+    #[error("{}", changed_text(held))]
+    Changed {
+        /// The names of what is held now, sorted.
+        held: Vec<String>,
+    },
+    /// The scan key could not be pushed.
+    #[error(transparent)]
+    NotStarted(#[from] StartError),
+    /// GitHub gave no answer to believe.
+    #[error("GitHub does not say: {0}")]
+    GitHub(#[from] GitHubError),
+    /// The storage fails.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+fn changed_text(held: &[String]) -> String {
+    if held.is_empty() {
+        return "nothing is held for this account".to_owned();
+    }
+    format!("what is held now is not what was to be approved: {}", held.join(", "))
+}
+
+impl Operator {
+    /// The account for people, `github.com/acme`.
+    pub fn label(&self, account: &Account) -> String {
+        self.scanner.accounts.label(account, None)
+    }
+
+    /// The account that `text` names: `host:owner id`, or `host/owner` or `owner` of something
+    /// held, scanned or configured.
+    async fn account(&self, text: &str, known: &[Account]) -> Result<Account, OperateError> {
+        if let Ok(account) = text.parse() {
+            return Ok(account);
+        }
+        let scanned = self.scanner.board.results();
+        let named = |account: &&Account| is_called(&self.label(account), text);
+        if let Some(account) = known.iter().chain(scanned.keys()).find(named) {
+            return Ok(account.clone());
+        }
+        for provider in self.scanner.membership.providers() {
+            let label = format!("{}/{}", provider.host, provider.organization);
+            if is_called(&label, text)
+                && let Ok(host) = crate::accounts::host_of(provider)
+            {
+                let owner = self.scanner.accounts.resolve(&host, &provider.organization).await?;
+                return Ok(owner.account);
+            }
+        }
+        Err(OperateError::UnknownAccount(text.to_owned()))
+    }
+}
+
+/// Whether `text` means the account of this label: all of it, or the login alone.
+fn is_called(label: &str, text: &str) -> bool {
+    let login = label.split_once('/').map(|(_, login)| login);
+    label.eq_ignore_ascii_case(text) || login.is_some_and(|l| l.eq_ignore_ascii_case(text))
+}

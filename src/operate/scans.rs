@@ -1,0 +1,111 @@
+//! Scans that people ask for, and what became of the last ones.
+
+use super::{OperateError, Operator, is_called};
+use crate::clock::Timestamp;
+use crate::config::Provider;
+use crate::ids::Account;
+use crate::scan::Preview;
+
+pub use crate::scan::{Planned, ScanResult};
+
+/// A scan that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// Whose.
+    pub account: Account,
+    /// When; its result begins no earlier.
+    pub at: Timestamp,
+}
+
+/// What is known of an account's scans.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// Whose.
+    pub account: Account,
+    /// For people.
+    pub label: String,
+    /// The last one.
+    pub result: ScanResult,
+    /// When the schedule asks for the next one; `None` when only a person does.
+    pub next: Option<Timestamp>,
+}
+
+impl Operator {
+    /// Pushes the scan keys of every provider's account, or of those that `text` names.
+    ///
+    /// # Errors
+    /// When no provider is meant, GitHub does not say who an owner is, or the storage fails.
+    pub async fn start_scans(&self, text: Option<&str>) -> Result<Vec<Asked>, OperateError> {
+        let mut asked: Vec<Asked> = Vec::new();
+        for provider in self.providers_of(text).await? {
+            let at = self.scanner.clock.now();
+            let account = self.scheduler.push_scan(&provider).await?;
+            if asked.iter().all(|one| one.account != account) {
+                asked.push(Asked { account, at });
+            }
+        }
+        Ok(asked)
+    }
+
+    /// What scans would do now: of every provider's account, or of those that `text` names.
+    ///
+    /// # Errors
+    /// As for [`Self::start_scans`], and when a listing fails.
+    pub async fn preview_scans(
+        &self,
+        text: Option<&str>,
+    ) -> Result<Vec<(Account, Preview)>, OperateError> {
+        let mut previews: Vec<(Account, Preview)> = Vec::new();
+        for provider in self.providers_of(text).await? {
+            let name = || OperateError::UnknownAccount(provider.host.clone());
+            let host = crate::accounts::host_of(&provider).map_err(|_| name())?;
+            let owner = self.scanner.accounts.resolve(&host, &provider.organization).await?;
+            if previews.iter().all(|(account, _)| *account != owner.account) {
+                let preview = self.scanner.preview(&owner.account).await??;
+                previews.push((owner.account, preview));
+            }
+        }
+        Ok(previews)
+    }
+
+    /// The last scan of each account that was scanned since the start.
+    pub fn scans(&self) -> Vec<Known> {
+        let results = self.scanner.board.results();
+        let known = |(account, result): (Account, ScanResult)| {
+            let label = self.label(&account);
+            let next = self.next_scan(&label, result.ended_at);
+            Known { account, label, result, next }
+        };
+        results.into_iter().map(known).collect()
+    }
+
+    /// When the schedules of the account's providers ask for a scan after `ended`.
+    pub fn next_scan(&self, label: &str, ended: Timestamp) -> Option<Timestamp> {
+        let providers = self.scanner.membership.providers().iter();
+        let next = |provider: &Provider| provider.schedule.frequency.next_after_millis(ended.0);
+        providers.filter(|p| is_named(p, label)).filter_map(next).min().map(Timestamp)
+    }
+
+    async fn providers_of(&self, text: Option<&str>) -> Result<Vec<Provider>, OperateError> {
+        let all = self.scanner.membership.providers();
+        let Some(text) = text else { return Ok(all.to_vec()) };
+        let label = match text.parse::<Account>() {
+            Ok(account) => {
+                // A label by number until the login is known, which asking for the owner tells.
+                self.scanner.accounts.owner(&account).await?;
+                self.label(&account)
+            }
+            Err(_) => text.to_owned(),
+        };
+        let named: Vec<Provider> = all.iter().filter(|p| is_named(p, &label)).cloned().collect();
+        if named.is_empty() {
+            return Err(OperateError::UnknownAccount(text.to_owned()));
+        }
+        Ok(named)
+    }
+}
+
+/// Whether the provider's account is the one that people write so.
+fn is_named(provider: &Provider, text: &str) -> bool {
+    is_called(&format!("{}/{}", provider.host, provider.organization), text)
+}
