@@ -185,11 +185,13 @@ fn settings(api: &str, dir: &Path) -> anyhow::Result<Config> {
         host: "github.com".to_owned(),
         api_base_url: api.to_owned(),
         token: Some(SecretString::from("demo-token")),
+        apps: Vec::new(),
     }];
     config.providers = vec![Provider {
         id: "default".to_owned(),
         host: "github.com".to_owned(),
         organization: "acme".to_owned(),
+        app: None,
         catalog_paths: vec![FILE.to_owned()],
         filters: cuelight::config::Filters::default(),
         schedule: Schedule {

@@ -1,4 +1,5 @@
-//! Which account a provider's `organization` is: learnt from GitHub, remembered in memory.
+//! Which account a provider's `organization` is, and on which accounts a provider's App is
+//! installed: learnt from GitHub, remembered in memory.
 //!
 //! A login may be renamed and is no identity, so it is asked again before every scan; between
 //! scans the last answer serves.
@@ -6,9 +7,27 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::github::{GitHub, GitHubError, Owner};
-use crate::ids::{Account, FullName, Host, InvalidId};
+use crate::github::{GitHub, GitHubError, Installation, Owner};
+use crate::ids::{Account, AppId, FullName, Host, InvalidId, OwnerId};
 use crate::membership::Membership;
+
+/// The number from which on an owner's id is no owner's but an App's own account: far above
+/// GitHub's ids, below the largest integer of SQLite.
+const APP_ACCOUNTS: u64 = 1 << 62;
+
+/// The account under which an App's own key waits, so that its trouble is its own.
+pub fn app_account(host: &Host, app: AppId) -> Account {
+    Account { host: host.clone(), owner: OwnerId(APP_ACCOUNTS | app.0) }
+}
+
+/// Where an App is installed.
+#[derive(Debug, Clone)]
+pub struct Discovered {
+    /// Now.
+    pub installations: Vec<Installation>,
+    /// The logins where it was before, and is no longer.
+    pub lost: Vec<String>,
+}
 
 /// The accounts of the configuration, as far as they are known.
 pub struct Accounts {
@@ -29,8 +48,7 @@ impl Accounts {
     /// As GitHub answers; what was known before stays known.
     pub async fn resolve(&self, host: &Host, login: &str) -> Result<Owner, GitHubError> {
         let owner = self.github.owner(host, login).await?;
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.insert(owner.account.clone(), owner.clone());
+        self.remember([owner.clone()]);
         Ok(owner)
     }
 
@@ -45,9 +63,14 @@ impl Accounts {
             if self.known(account).is_some() {
                 break;
             }
-            if provider.host == account.host.as_str() {
-                failed = self.resolve(&account.host, &provider.organization).await.err().or(failed);
+            if provider.host != account.host.as_str() {
+                continue;
             }
+            let asked = match provider.app {
+                Some(app) => self.discover(&account.host, AppId(app)).await.err(),
+                None => self.resolve(&account.host, &provider.organization).await.err(),
+            };
+            failed = asked.or(failed);
         }
         match (self.known(account), failed) {
             (None, Some(error)) => Err(error),
@@ -59,7 +82,41 @@ impl Accounts {
     pub fn is_stranger(&self, account: &Account, name: Option<&FullName>) -> bool {
         let names_no_provider =
             |name: &FullName| self.membership.of_owner(&account.host, name.owner()).is_empty();
-        self.known(account).is_none() && name.is_some_and(names_no_provider)
+        self.known(account).is_none()
+            && name.is_some_and(names_no_provider)
+            && self.membership.undiscovered(&account.host).is_empty()
+    }
+
+    /// Asks GitHub where an App is installed now.
+    ///
+    /// # Errors
+    /// As GitHub answers; what was known before stays known.
+    pub async fn discover(&self, host: &Host, app: AppId) -> Result<Discovered, GitHubError> {
+        // The App's own account has a name for people, also when GitHub says nothing.
+        let own = Owner { account: app_account(host, app), login: format!("app {app}") };
+        self.remember([own]);
+        let installations = self.github.installations(host, app).await?;
+        let logins: Vec<&str> = installations.iter().map(|i| i.owner.login.as_str()).collect();
+        let lost = self.membership.learn(host, app, &logins);
+        self.remember(installations.iter().map(|installation| installation.owner.clone()));
+        Ok(Discovered { installations, lost })
+    }
+
+    /// Learns where the Apps of a host's providers are installed, if that is not known yet: before
+    /// it is, a repository of theirs looks like a stranger's.
+    ///
+    /// # Errors
+    /// As GitHub answers.
+    pub async fn ready(&self, host: &Host) -> Result<(), GitHubError> {
+        for app in self.membership.undiscovered(host) {
+            self.discover(host, app).await?;
+        }
+        Ok(())
+    }
+
+    fn remember(&self, owners: impl IntoIterator<Item = Owner>) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.extend(owners.into_iter().map(|owner| (owner.account.clone(), owner)));
     }
 
     /// The account for people, `github.com/acme`: by the login last learnt, else by the owner of

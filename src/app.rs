@@ -22,18 +22,18 @@ use crate::accounts::Accounts;
 use crate::catalog::process_file;
 use crate::catalog::view::View;
 use crate::clock::{Clock, SharedClock, SystemClock, Timestamp};
-use crate::config::{Config, Frequency, Provider, Storage};
+use crate::config::{Config, Frequency, GitHubApp, Provider, Storage};
 use crate::engine::queue::{Inspect, push_all};
 use crate::engine::record::RepoRecord;
 use crate::engine::sqlite::{Options, SqliteEngine};
 use crate::engine::store::Seq;
-use crate::github::{GitHub, HostSettings};
+use crate::github::{AppSettings, GitHub, HostSettings};
 use crate::health::{CheckState, Health};
 use crate::http::internal;
 use crate::http::listener::{self, Limits};
 use crate::http::public::{self, PublicState, ReceiveLimits};
 use crate::http::state::{Info, InternalState, ProviderInfo, Webhooks};
-use crate::ids::{Account, Host};
+use crate::ids::{Account, AppId, Host};
 use crate::membership::Membership;
 use crate::operate::Operator;
 use crate::reconcile::{ProcessFile, Processing, Reconciler, panic_text};
@@ -332,9 +332,18 @@ fn github(config: &Config, clock: &SharedClock, metrics: &Metrics) -> anyhow::Re
             host: Host::parse(&integration.host)?,
             api_base_url: integration.api_base_url.clone(),
             token: integration.token.clone(),
+            apps: integration.apps.iter().map(app_settings).collect(),
         });
     }
     Ok(GitHub::new(hosts, clock.clone(), metrics.clone())?)
+}
+
+fn app_settings(app: &GitHubApp) -> AppSettings {
+    AppSettings {
+        id: AppId(app.id),
+        private_key: app.private_key.clone(),
+        allowed_owners: app.allowed_owners.clone(),
+    }
 }
 
 fn routing(config: &Config) -> anyhow::Result<Routing> {
@@ -357,6 +366,7 @@ fn info(config: &Config, started_at: Timestamp) -> Info {
         id: provider.id.clone(),
         host: provider.host.clone(),
         organization: provider.organization.clone(),
+        app: provider.app,
         catalog_paths: provider.catalog_paths.clone(),
         schedule: schedule(&provider.schedule.frequency),
     };
@@ -384,7 +394,7 @@ fn worker(
     let accounts = Arc::new(Accounts::new(github.clone(), membership.clone()));
     let scanner = Scanner {
         github: github.clone(),
-        accounts,
+        accounts: accounts.clone(),
         membership: membership.clone(),
         queue: engine.clone(),
         store: engine.clone(),
@@ -393,8 +403,14 @@ fn worker(
         metrics: metrics.clone(),
         board: Arc::new(ScanBoard::default()),
     };
-    let reconciler =
-        Reconciler { github, store: engine.clone(), membership, processing, clock: clock.clone() };
+    let reconciler = Reconciler {
+        github,
+        accounts,
+        store: engine.clone(),
+        membership,
+        processing,
+        clock: clock.clone(),
+    };
     Ok(Worker {
         queue: engine.clone(),
         store: engine.clone(),

@@ -14,6 +14,7 @@ pub mod github;
 pub mod health;
 pub mod http;
 pub mod ids;
+pub mod installations;
 pub mod membership;
 pub mod operate;
 pub mod reconcile;

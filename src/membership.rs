@@ -1,15 +1,23 @@
 //! Which repositories count, and which of their files: the providers of the configuration as pure
 //! questions about what GitHub says of a repository.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError, RwLock};
+
 use crate::config::{Filters, Provider};
-use crate::ids::{FullName, Host};
+use crate::ids::{AppId, FullName, Host};
 use crate::repository::{FileQuery, Listed};
 
 /// The providers, asked in the order of their ids.
 #[derive(Debug, Clone)]
 pub struct Membership {
     providers: Vec<Provider>,
+    /// The logins, in lower case, that each App of a provider is installed on.
+    installed: Arc<RwLock<Installed>>,
 }
+
+/// Logins by App.
+type Installed = BTreeMap<(Host, AppId), BTreeSet<String>>;
 
 /// A file to look for, and the provider that wants it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +43,7 @@ impl Membership {
     /// Providers as configured.
     pub fn new(mut providers: Vec<Provider>) -> Self {
         providers.sort_by(|a, b| a.id.cmp(&b.id));
-        Self { providers }
+        Self { providers, installed: Arc::default() }
     }
 
     /// All providers.
@@ -43,9 +51,44 @@ impl Membership {
         &self.providers
     }
 
+    /// The Apps of providers on a host whose installations nobody has told yet: until then no
+    /// question about a repository there has an answer.
+    pub fn undiscovered(&self, host: &Host) -> Vec<AppId> {
+        let installed = self.installed.read().unwrap_or_else(PoisonError::into_inner);
+        let apps = self.on_host(host).filter_map(|provider| provider.app).map(AppId);
+        apps.filter(|app| !installed.contains_key(&(host.clone(), *app))).collect()
+    }
+
+    /// Takes in where an App is installed now; returns where it no longer is.
+    pub fn learn(&self, host: &Host, app: AppId, logins: &[&str]) -> Vec<String> {
+        let now: BTreeSet<String> = logins.iter().map(|login| login.to_ascii_lowercase()).collect();
+        let mut installed = self.installed.write().unwrap_or_else(PoisonError::into_inner);
+        let before = installed.insert((host.clone(), app), now.clone()).unwrap_or_default();
+        before.difference(&now).cloned().collect()
+    }
+
+    /// The logins whose repositories a provider reads: its organisation's, or those that its App
+    /// is installed on, as far as that is known.
+    pub fn owners_of(&self, provider: &Provider) -> Vec<String> {
+        let Some(app) = provider.app else { return vec![provider.organization.clone()] };
+        let installed = self.installed.read().unwrap_or_else(PoisonError::into_inner);
+        let of_app = |((host, id), logins): (&(Host, AppId), &BTreeSet<String>)| {
+            (host.as_str() == provider.host && id.0 == app).then(|| logins.clone())
+        };
+        installed.iter().find_map(of_app).into_iter().flatten().collect()
+    }
+
     /// The providers of an owner; logins are compared without regard to case, as GitHub does.
     pub fn of_owner<'a>(&'a self, host: &Host, login: &str) -> Vec<&'a Provider> {
-        self.on_host(host).filter(|p| p.organization.eq_ignore_ascii_case(login)).collect()
+        let installed = self.installed.read().unwrap_or_else(PoisonError::into_inner);
+        let login = login.to_ascii_lowercase();
+        let names = |provider: &&Provider| match provider.app {
+            Some(app) => installed
+                .get(&(host.clone(), AppId(app)))
+                .is_some_and(|logins| logins.contains(&login)),
+            None => provider.organization.eq_ignore_ascii_case(&login),
+        };
+        self.on_host(host).filter(names).collect()
     }
 
     /// The files to read when the owner is known only after the read: every provider's.

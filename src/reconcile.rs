@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use crate::accounts::Accounts;
 use crate::catalog::{AllowedKinds, Code, Entity, PROCESSING_VERSION, Problem};
 use crate::catalog::{ProcessedFile, Source};
 use crate::clock::{SharedClock, Timestamp};
@@ -34,6 +35,8 @@ pub type ProcessFile = fn(&Source, &str, &AllowedKinds, &[Entity]) -> ProcessedF
 pub struct Reconciler {
     /// Where repositories are read.
     pub github: GitHub,
+    /// Whose they are.
+    pub accounts: Arc<Accounts>,
     /// Where records are kept; only read here, the worker writes.
     pub store: Arc<dyn Store>,
     /// Which repositories count.
@@ -111,6 +114,9 @@ impl Reconciler {
         let keys: Vec<RepoKey> = leases.iter().filter_map(repo_key).collect();
         let records = self.store.get(keys.clone()).await?;
         let Some(first) = leases.first() else { return Ok(Vec::new()) };
+        if let Err(error) = self.accounts.ready(&first.account.host).await {
+            return Ok(leases.iter().map(|_| Plan::Failed(error.clone())).collect());
+        }
         let files = self.membership.wanted_on_host(&first.account.host);
         if files.is_empty() {
             // The configuration names nobody there any more, and there is nobody to ask.
@@ -148,7 +154,10 @@ impl Reconciler {
     /// version, or if no provider names its owner any more.
     pub fn due_at_start(&self, record: &RepoRecord) -> Option<PushKey> {
         let owner = record.full_name.owner();
-        let reasons = if self.membership.of_owner(&record.key.host, owner).is_empty() {
+        let host = &record.key.host;
+        // While nobody has told where an App is installed, its owners have no provider yet.
+        let is_known = self.membership.undiscovered(host).is_empty();
+        let reasons = if is_known && self.membership.of_owner(host, owner).is_empty() {
             Reasons::SCAN
         } else if record.fingerprint != self.processing.fingerprint() {
             Reasons::REPROCESS

@@ -114,7 +114,8 @@ impl ScanBoard {
         }
     }
 
-    fn post(&self, account: &Account, result: ScanResult) {
+    /// Tells how a scan of `account` ended.
+    pub fn post(&self, account: &Account, result: ScanResult) {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).insert(account.clone(), result);
         self.ended.notify_waiters();
     }
@@ -147,7 +148,11 @@ impl Scanner {
     pub async fn scan(&self, account: &Account) -> Result<Result<(), GitHubError>, EngineError> {
         let started_at = self.clock.now();
         let mut findings = Findings::default();
-        let outcome = match self.accounts.owner(account).await {
+        let owner = match self.accounts.ready(&account.host).await {
+            Ok(()) => self.accounts.owner(account).await,
+            Err(error) => Err(error),
+        };
+        let outcome = match owner {
             Ok(Some(owner)) => self.list(&owner, &mut findings).await?,
             // No provider names it any more: there is nothing to compare with.
             Ok(None) => {

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::accounts::{Accounts, host_of};
+use crate::accounts::{Accounts, app_account, host_of};
 use crate::clock::{SharedClock, Timestamp};
 use crate::config::{Frequency, Provider};
 use crate::engine::queue::{Push, PushKey};
 use crate::engine::{EngineError, Queue};
 use crate::github::GitHubError;
 use crate::health::{CheckState, Health};
-use crate::ids::{Account, InvalidId};
+use crate::ids::{Account, AppId, Host, InvalidId};
 use crate::scan::ScanBoard;
 use crate::work::{Hint, Lane, Reasons, WorkKey, back_off};
 
@@ -114,15 +114,16 @@ impl Scheduler {
         }
     }
 
-    /// Learns who the provider's account is and pushes its scan key.
+    /// Learns who the provider's account is and pushes its scan key; for an App the key that
+    /// looks for its accounts, under the App's own account.
     ///
     /// # Errors
     /// When GitHub does not say, or the storage fails.
     pub async fn push_scan(&self, provider: &Provider) -> Result<Account, StartError> {
         let host = host_of(provider)?;
-        let account = self.accounts.resolve(&host, &provider.organization).await?.account;
+        let (key, account) = self.key(host, provider).await?;
         let key = PushKey {
-            key: WorkKey::Scan(account.clone()),
+            key,
             account: account.clone(),
             lane: Lane::Scan,
             hint: Hint::new(Reasons::SCHEDULE, self.clock.now()),
@@ -130,5 +131,14 @@ impl Scheduler {
         let push = Push { delivery: None, keys: vec![key] };
         self.queue.push(push).await?;
         Ok(account)
+    }
+
+    async fn key(&self, host: Host, provider: &Provider) -> Result<(WorkKey, Account), StartError> {
+        if let Some(app) = provider.app.map(AppId) {
+            let account = app_account(&host, app);
+            return Ok((WorkKey::Installations { host, app }, account));
+        }
+        let account = self.accounts.resolve(&host, &provider.organization).await?.account;
+        Ok((WorkKey::Scan(account.clone()), account))
     }
 }

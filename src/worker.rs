@@ -20,6 +20,7 @@ use crate::engine::{EngineError, Queue, Store};
 use crate::github::GitHubError;
 use crate::health::{CheckState, Health};
 use crate::ids::Account;
+use crate::installations;
 use crate::reconcile::{Plan, Reconciler, panic_text};
 use crate::scan::Scanner;
 use crate::telemetry::Metrics;
@@ -165,21 +166,32 @@ impl Worker {
         match leases {
             [Lease { key: WorkKey::Repo(_), .. }, ..] => self.reconcile(leases).await,
             [lease @ Lease { key: WorkKey::Scan(account), .. }, ..] => {
-                let mut result = self.scanner.scan(account).await?;
-                self.tell_outage(leases, result.as_mut().err().into_iter()).await;
-                self.gate_if_told(account, leases, result.as_ref().err().into_iter()).await?;
-                let outcome = match result {
-                    Ok(()) => self.settle(lease, Settlement::Done).await?,
-                    Err(error) => self.failed(lease, error).await?,
-                };
-                Ok(vec![outcome])
+                let result = self.scanner.scan(account).await?;
+                self.ended(account, leases, lease, result).await
             }
-            [lease, ..] => {
-                let error = "this version has no Apps".to_owned();
-                self.settle(lease, Settlement::Dead { error }).await.map(|outcome| vec![outcome])
+            [lease @ Lease { key: WorkKey::Installations { host, app }, .. }, ..] => {
+                let result = installations::discover(&self.scanner, host, *app).await?;
+                self.ended(&lease.account, leases, lease, result).await
             }
             [] => Ok(Vec::new()),
         }
+    }
+
+    /// Settles a key that was worked alone.
+    async fn ended(
+        &self,
+        account: &Account,
+        leases: &[Lease],
+        lease: &Lease,
+        mut result: Result<(), GitHubError>,
+    ) -> Result<Vec<Outcome>, EngineError> {
+        self.tell_outage(leases, result.as_mut().err().into_iter()).await;
+        self.gate_if_told(account, leases, result.as_ref().err().into_iter()).await?;
+        let outcome = match result {
+            Ok(()) => self.settle(lease, Settlement::Done).await?,
+            Err(error) => self.failed(lease, error).await?,
+        };
+        Ok(vec![outcome])
     }
 
     async fn reconcile(&self, leases: &[Lease]) -> Result<Vec<Outcome>, EngineError> {
@@ -305,8 +317,8 @@ impl Worker {
     ) {
         let failed: Vec<_> =
             errors.filter(|error| matches!(error, GitHubError::Transient(_))).collect();
-        let Some(host) = leases.first().map(|lease| &lease.account.host) else { return };
-        if failed.len() < leases.len() || self.scanner.github.is_awake(host).await {
+        let Some(account) = leases.first().map(|lease| &lease.account) else { return };
+        if failed.len() < leases.len() || self.scanner.github.is_awake(account).await {
             return;
         }
         for error in failed {

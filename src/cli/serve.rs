@@ -38,7 +38,8 @@ fn warn_of_gaps(config: &Config) {
              catalog.providers.github"
         );
     }
-    for integration in config.integrations.iter().filter(|i| i.token.is_none()) {
+    let bare = config.integrations.iter().filter(|i| i.token.is_none() && i.apps.is_empty());
+    for integration in bare {
         let host = &integration.host;
         if config.providers.iter().any(|provider| provider.host == *host) {
             tracing::warn!(

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::reader::{Item, Keys, Reader, Section};
-use super::{Filters, Frequency, Integration, Provider, Schedule, duration};
+use super::{Filters, Frequency, Integration, Provider, Schedule, apps, duration};
 
 /// Where GitHub's own API is.
 const GITHUB_COM_API: &str = "https://api.github.com";
@@ -30,9 +30,8 @@ const FREQUENCY_MIN: Duration = Duration::from_secs(1);
 const PATTERN_BYTES_MAX: usize = 1 << 20;
 
 const PROVIDER_KEYS: Keys = Keys {
-    known: &["organization", "host", "catalogPath", "filters", "schedule"],
+    known: &["organization", "app", "host", "catalogPath", "filters", "schedule"],
     refused: &[
-        ("app", "(discovery by a GitHub App) is not built yet; name an `organization`"),
         ("heartbeat", "is not built yet; `schedule.frequency` scans more often"),
         ("validateLocationsExist", "is not needed: only files that exist are read"),
         ("pageSizes", "is not needed: the size of a page follows GitHub's answers"),
@@ -72,12 +71,15 @@ pub fn integrations(
         }
     }
     match found.iter_mut().find(|integration| integration.host == "github.com") {
-        Some(github_com) if github_com.token.is_none() => github_com.token = token,
+        Some(github_com) if github_com.token.is_none() && github_com.apps.is_empty() => {
+            github_com.token = token;
+        }
         Some(_) => {}
         None => found.push(Integration {
             host: "github.com".to_owned(),
             api_base_url: GITHUB_COM_API.to_owned(),
             token,
+            apps: Vec::new(),
         }),
     }
     complete.then_some(found)
@@ -94,15 +96,10 @@ fn integration_items<'t>(reader: &Reader<'_>, root: &Section<'t>) -> Option<Vec<
 }
 
 fn integration(reader: &Reader<'_>, item: &Item<'_>) -> Option<Integration> {
-    const APPS: &str = "(GitHub Apps) is not built yet; use `token`";
-    let keys = Keys {
-        known: &["host", "apiBaseUrl", "rawBaseUrl", "token", "tokenFile"],
-        refused: &[("apps", APPS)],
-    };
-    let section = reader.section(item, keys)?;
-    if let Some(apps) = section.get("apps") {
-        reader.warn(&apps.tree.origin, format!("`{}` {APPS}", apps.path));
-    }
+    const KEYS: Keys =
+        Keys::only(&["host", "apiBaseUrl", "rawBaseUrl", "token", "tokenFile", "apps"]);
+    let section = reader.section(item, KEYS)?;
+    let apps = apps::apps(reader, &section);
     let host = match section.get("host") {
         Some(item) => host(reader, &item),
         None => Some("github.com".to_owned()),
@@ -120,7 +117,7 @@ fn integration(reader: &Reader<'_>, item: &Item<'_>) -> Option<Integration> {
     if let Some(None) = raw {
         return None;
     }
-    Some(Integration { host, api_base_url, token })
+    Some(Integration { host, api_base_url, token, apps: apps? })
 }
 
 fn host(reader: &Reader<'_>, item: &Item<'_>) -> Option<String> {
@@ -176,28 +173,21 @@ pub fn providers(
     let mut complete = true;
     for (id, item) in reader.map(&item)?.all() {
         match provider(reader, id, &item, integrations) {
-            Some(provider) => found.extend(provider),
+            Some(provider) => found.push(provider),
             None => complete = false,
         }
     }
     complete.then_some(found)
 }
 
-/// The outer `None` is an error, the inner one a provider of Backstage's that cannot work here.
 fn provider(
     reader: &Reader<'_>,
     id: &str,
     item: &Item<'_>,
     integrations: Option<&[Integration]>,
-) -> Option<Option<Provider>> {
+) -> Option<Provider> {
     let section = reader.section(item, PROVIDER_KEYS)?;
-    if let Some(app) = section.get("app") {
-        let path = &item.path;
-        reader.warn(&app.tree.origin, format!("`{path}` is left out: `app` is not built yet"));
-        return Some(None);
-    }
-    let organization = reader.required(&section, "organization");
-    let organization = organization.and_then(|item| login(reader, &item));
+    let owner = owner(reader, &section);
     let host = match section.get("host") {
         Some(item) => host(reader, &item).and_then(|host| {
             let known = integrations.is_none_or(|all| all.iter().any(|i| i.host == host));
@@ -209,14 +199,35 @@ fn provider(
     let catalog_paths = catalog_paths(reader, &section);
     let filters = filters(reader, &section);
     let schedule = schedule(reader, &section);
-    Some(Some(Provider {
+    let (host, (organization, app)) = (host?, owner?);
+    if let (Some(id), Some(all)) = (app, integrations) {
+        let of_host = all.iter().filter(|integration| integration.host == host);
+        if !of_host.flat_map(|integration| &integration.apps).any(|app| app.id == id) {
+            let missing = format!("App {id} is not among the `apps` of {host}");
+            return reader.wrong(&section.get("app")?, missing);
+        }
+    }
+    Some(Provider {
         id: id.to_owned(),
-        host: host?,
-        organization: organization?,
+        host,
+        organization,
+        app,
         catalog_paths: catalog_paths?,
         filters: filters?,
         schedule: schedule?,
-    }))
+    })
+}
+
+/// A login, or the App whose installations name the logins.
+fn owner(reader: &Reader<'_>, provider: &Section<'_>) -> Option<(String, Option<u64>)> {
+    let Some(app) = provider.get("app") else {
+        let item = reader.required(provider, "organization")?;
+        return Some((login(reader, &item)?, None));
+    };
+    if let Some(item) = provider.get("organization") {
+        return reader.wrong(&item, "stands beside `app`, and only one of the two can hold");
+    }
+    Some((String::new(), Some(apps::app_id(reader, &app)?)))
 }
 
 fn login(reader: &Reader<'_>, item: &Item<'_>) -> Option<String> {

@@ -14,7 +14,8 @@ use crate::catalog::yaml::{self, Node, NodeValue};
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Settings that are secret; each may stand in a file that `…File` names.
-pub const SECRETS: &[&str] = &["secrets", "token", "tokens"];
+pub const SECRETS: &[&str] =
+    &["clientSecret", "privateKey", "secrets", "token", "tokens", "webhookSecret"];
 
 /// A value and where it came from.
 #[derive(Debug, Clone)]

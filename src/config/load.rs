@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use super::error::{ConfigError, ConfigErrors, Origin, Source, SourceKind};
 use super::layers::{self, Entry, Tree, Value};
 use super::reader::{Item, Keys, Reader, Section};
-use super::{Config, DEFAULTS, Rules, github, service};
+use super::{Config, DEFAULTS, Rules, github, include, service};
 
 /// What the command line says of the configuration.
 #[derive(Debug, Clone, Default)]
@@ -121,12 +121,15 @@ fn read(reader: &Reader<'_>, root: &Tree, token: Option<SecretString>) -> Option
     let catalog = catalog(reader, &root)?;
     let providers = github::providers(reader, &catalog, integrations.as_deref());
     let rules = service::rules(reader, &catalog);
+    let (mut webhooks, integrations) = (webhooks?, integrations?);
+    let apps = integrations.iter().flat_map(|integration| &integration.apps);
+    webhooks.secrets.extend(apps.filter_map(|app| app.webhook_secret.clone()));
     Some(Config {
         server: server?,
-        webhooks: webhooks?,
+        webhooks,
         storage: storage?,
         workers: workers?,
-        integrations: integrations?,
+        integrations,
         providers: providers?,
         rules: rules?,
         log: log?,
@@ -146,6 +149,7 @@ fn lay_all(args: &LoadArgs, env: &dyn Fn(&str) -> Option<String>) -> Result<Tree
         Ok(Some(mut layer)) => {
             if layer.origin.is_backstage() {
                 layer.retain(&["integrations", "catalog"]);
+                errors.extend(include::apps(&mut layer));
             }
             name_providers(&mut layer);
             root.lay(layer);

@@ -4,9 +4,11 @@
 //! secrets wrapped. How they are read (layers, substitution, errors with line and column) is the
 //! business of the files beside this one.
 
+mod apps;
 mod duration;
 mod error;
 mod github;
+mod include;
 mod layers;
 mod load;
 mod nearest;
@@ -126,8 +128,23 @@ pub struct Integration {
     pub host: String,
     /// `apiBaseUrl`, without a trailing slash.
     pub api_base_url: String,
-    /// `token`
+    /// `token`: for accounts that no App is installed on.
     pub token: Option<SecretString>,
+    /// `apps`
+    pub apps: Vec<GitHubApp>,
+}
+
+/// One entry of `integrations.github[].apps`.
+#[derive(Debug, Clone)]
+pub struct GitHubApp {
+    /// `appId`
+    pub id: u64,
+    /// `privateKey`: RSA, in PEM.
+    pub private_key: SecretString,
+    /// `webhookSecret`: stands among `webhooks.secrets` too.
+    pub webhook_secret: Option<SecretString>,
+    /// `allowedInstallationOwners`: logins; `None` allows all.
+    pub allowed_owners: Option<Vec<String>>,
 }
 
 /// One entry of `catalog.providers.github`.
@@ -137,8 +154,10 @@ pub struct Provider {
     pub id: String,
     /// `host`
     pub host: String,
-    /// `organization`: the login of an organisation or a user.
+    /// `organization`: the login of an organisation or a user; empty when `app` is set.
     pub organization: String,
+    /// `app`: the id of the App whose installations name the owners, in place of a login.
+    pub app: Option<u64>,
     /// `catalogPath`: literal paths from the repository's root, without a leading slash.
     pub catalog_paths: Vec<String>,
     /// `filters`

@@ -9,6 +9,7 @@
 //! they are tried again later anyway. A limit or refused credentials end everything at once.
 
 use super::limits::{at_node, untrue};
+use super::session::Session;
 use super::transport::{ANSWER_BYTES_MAX, Answer, Broken, JSON, RAW, Transport};
 use super::wire::{self, Decoded, RestRepository};
 use super::{Content, FILE_BYTES_MAX, GitHubError, RepoRead, Seen};
@@ -41,6 +42,7 @@ enum Trouble {
 
 /// One call of [`GitHub::read`](super::GitHub::read).
 pub(super) struct Batch<'a> {
+    session: &'a Session,
     transport: &'a Transport,
     reads: &'a [RepoRead],
     files: &'a [FileQuery],
@@ -50,13 +52,9 @@ pub(super) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(
-        transport: &'a Transport,
-        reads: &'a [RepoRead],
-        files: &'a [FileQuery],
-    ) -> Self {
+    pub(super) fn new(session: &'a Session, reads: &'a [RepoRead], files: &'a [FileQuery]) -> Self {
         let results = reads.iter().map(|_| None).collect();
-        Self { transport, reads, files, results, stopped: None }
+        Self { session, transport: &session.transport, reads, files, results, stopped: None }
     }
 
     pub(super) async fn read(mut self) -> Vec<Result<Seen, GitHubError>> {
@@ -102,10 +100,10 @@ impl<'a> Batch<'a> {
     async fn rest_repository(&self, at: usize) -> Result<Option<NodeId>, Trouble> {
         let id = self.reads[at].key.id;
         let segments = ["repositories", &id.to_string()];
-        let answer = self.transport.get(&segments, JSON, ANSWER_BYTES_MAX).await;
+        let answer = self.session.get(&segments, JSON, ANSWER_BYTES_MAX).await;
         let host = &self.transport.host;
         let answer = answer.map_err(|broken| broken.into_error(host));
-        let Some(answer) = judged(self.transport, answer)? else { return Ok(None) };
+        let Some(answer) = judged(self.session, answer)? else { return Ok(None) };
         match serde_json::from_slice::<RestRepository>(&answer.body) {
             Ok(found) if found.id == id.0 => Ok(Some(found.node_id)),
             _ => {
@@ -153,7 +151,7 @@ impl<'a> Batch<'a> {
     async fn ask(&self, batch: &[Pending]) -> Result<Vec<Node>, GitHubError> {
         let host = &self.transport.host;
         let ids: Vec<&NodeId> = batch.iter().map(|pending| &pending.node_id).collect();
-        let answer = self.transport.graphql(wire::read_body(&ids, self.files)).await?;
+        let answer = self.session.graphql(wire::read_body(&ids, self.files)).await?;
         let envelope = self.transport.decoded(&answer.body)?;
         let nodes = envelope.data.and_then(|data| data.nodes);
         let nodes = nodes.filter(|nodes| nodes.len() == batch.len());
@@ -204,7 +202,7 @@ impl<'a> Batch<'a> {
                 Some(error) => Err(Trouble::Own(error.clone())),
                 None => {
                     let segments = ["repos", owner, short, "git", "blobs", oid];
-                    raw(self.transport, &segments, name).await
+                    raw(self.session, &segments, name).await
                 }
             };
             match content {
@@ -231,16 +229,16 @@ impl<'a> Batch<'a> {
 
 /// The answer if it is a success, `None` if it is 404, and else whom the refusal condemns.
 fn judged(
-    transport: &Transport,
+    session: &Session,
     answer: Result<Answer, GitHubError>,
 ) -> Result<Option<Answer>, Trouble> {
     let reached = answer.as_ref().map_or(0, |answer| answer.status);
     let answer = answer.and_then(|answer| match answer.status {
         200 => Ok(Some(answer)),
         404 => Ok(None),
-        _ => Err(transport.refusal(&answer)),
+        _ => Err(session.refusal(&answer)),
     });
-    transport.counted(answer).map_err(|error| match (error, reached) {
+    session.transport.counted(answer).map_err(|error| match (error, reached) {
         (GitHubError::Unauthorized(why), 403) => Trouble::Own(GitHubError::Refused(why)),
         (error @ GitHubError::Transient(_), 300..=499) => Trouble::Own(error),
         (error, _) => Trouble::Everyones(error),
@@ -248,17 +246,18 @@ fn judged(
 }
 
 /// A blob's bytes as text.
-async fn raw(transport: &Transport, segments: &[&str], name: &str) -> Result<Content, Trouble> {
+async fn raw(session: &Session, segments: &[&str], name: &str) -> Result<Content, Trouble> {
     let bytes_max = usize::try_from(FILE_BYTES_MAX).unwrap_or(usize::MAX);
-    let answer = match transport.get(segments, RAW, bytes_max).await {
+    let answer = match session.get(segments, RAW, bytes_max).await {
         Ok(answer) => Ok(answer),
         Err(Broken::TooLong) => return Ok(Content::TooLarge { bytes: FILE_BYTES_MAX + 1 }),
         Err(Broken::Error(error)) => Err(error),
     };
-    match judged(transport, answer)? {
+    match judged(session, answer)? {
         Some(answer) => Ok(Content::Text(String::from_utf8_lossy(&answer.body).into())),
         None => {
-            let text = format!("{}: a file of {name} was gone before it was read", transport.host);
+            let host = &session.transport.host;
+            let text = format!("{host}: a file of {name} was gone before it was read");
             Err(Trouble::Own(GitHubError::Transient(text)))
         }
     }

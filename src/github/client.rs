@@ -4,21 +4,37 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use hyper::header::HeaderValue;
+use secrecy::ExposeSecret;
+
+use super::apps::{App, Whose};
+use super::auth::secret_header;
 use super::batch::Batch;
 use super::find;
 use super::limits::untrue;
+use super::session::{Credential, Session};
 use super::transport::Transport;
 use super::wire::{self, Data, WireOwner};
-use super::{GitHubError, HostSettings, Owner, Page, RepoRead, Seen, SetupError, Timeouts};
+use super::{
+    GitHubError, HostSettings, Installation, Owner, Page, RepoRead, Seen, SetupError, Timeouts,
+};
 use crate::clock::SharedClock;
-use crate::ids::{Account, FullName, Host, OwnerId};
+use crate::ids::{Account, AppId, FullName, Host, OwnerId};
 use crate::repository::FileQuery;
 use crate::telemetry::Metrics;
 
-/// Every GitHub host we were given, asked with its own token. Cloning shares connections.
+/// Every GitHub host we were given, each account asked with its own credentials: the App that is
+/// installed on it, else the host's token. Cloning shares connections and tokens.
 #[derive(Clone)]
 pub struct GitHub {
-    hosts: Arc<BTreeMap<Host, Transport>>,
+    hosts: Arc<BTreeMap<Host, At>>,
+}
+
+/// One host.
+struct At {
+    transport: Arc<Transport>,
+    token: Option<HeaderValue>,
+    apps: Vec<Arc<App>>,
 }
 
 impl fmt::Debug for GitHub {
@@ -47,24 +63,26 @@ impl GitHub {
         let mut all = BTreeMap::new();
         for settings in hosts {
             let host = settings.host.clone();
-            let transport = Transport::new(settings, clock.clone(), metrics.clone(), timeouts)?;
-            all.insert(host, transport);
+            all.insert(host, At::new(settings, clock.clone(), metrics.clone(), timeouts)?);
         }
         Ok(Self { hosts: Arc::new(all) })
     }
 
     /// Looks up an organisation or a user by login.
     pub async fn owner(&self, host: &Host, login: &str) -> Result<Owner, GitHubError> {
-        let at = self.at(host)?;
+        let session = self.at(host)?.session(Whose::Login(login)).await?;
         let body = wire::owner_body(login);
-        asked(at, body, |data| owner_in(data, login).map(|found| owner(host, &found))).await
+        asked(&session, body, |data| owner_in(data, login).map(|found| owner(host, &found))).await
     }
 
     /// Whether GitHub answers the smallest question, be it by a refusal: what fails then has
     /// itself to blame.
-    pub async fn is_awake(&self, host: &Host) -> bool {
-        let Ok(at) = self.at(host) else { return true };
-        let answer = asked(at, wire::awake_body(), |_| Ok(())).await;
+    pub async fn is_awake(&self, account: &Account) -> bool {
+        let Ok(at) = self.at(&account.host) else { return true };
+        let answer = match at.session(Whose::Owner(account.owner)).await {
+            Ok(session) => asked(&session, wire::awake_body(), |_| Ok(())).await,
+            Err(error) => Err(error),
+        };
         !matches!(answer, Err(GitHubError::Transient(_)))
     }
 
@@ -78,11 +96,11 @@ impl GitHub {
         first: u32,
         files: &[FileQuery],
     ) -> Result<Page, GitHubError> {
-        let host = &owner.account.host;
-        let at = self.at(host)?;
+        let account = &owner.account;
+        let session = self.at(&account.host)?.session(Whose::Owner(account.owner)).await?;
         let login = &owner.login;
         let body = wire::list_body(login, after, first, files);
-        asked(at, body, |data| page(&owner_in(data, login)?, owner, files)).await
+        asked(&session, body, |data| page(&owner_in(data, login)?, owner, files)).await
     }
 
     /// Reads repositories with one account's credentials, in few calls: see [`super`]. The
@@ -93,8 +111,12 @@ impl GitHub {
         reads: &[RepoRead],
         files: &[FileQuery],
     ) -> Vec<Result<Seen, GitHubError>> {
-        match self.at(&account.host) {
-            Ok(at) => Batch::new(at, reads, files).read().await,
+        let session = match self.at(&account.host) {
+            Ok(at) => at.session(Whose::Owner(account.owner)).await,
+            Err(error) => Err(error),
+        };
+        match session {
+            Ok(session) => Batch::new(&session, reads, files).read().await,
             Err(error) => reads.iter().map(|_| Err(error.clone())).collect(),
         }
     }
@@ -106,24 +128,107 @@ impl GitHub {
         account: &Account,
         name: &FullName,
     ) -> Result<Option<RepoRead>, GitHubError> {
-        find::by_name(self.at(&account.host)?, name).await
+        let session = self.at(&account.host)?.session(Whose::Owner(account.owner)).await?;
+        find::by_name(&session, name).await
     }
 
-    fn at(&self, host: &Host) -> Result<&Transport, GitHubError> {
+    /// Where an App is installed now, as far as its `allowed_owners` let it.
+    ///
+    /// # Errors
+    /// As GitHub answers, or when the App is not among the settings.
+    pub async fn installations(
+        &self,
+        host: &Host,
+        app: AppId,
+    ) -> Result<Vec<Installation>, GitHubError> {
+        let at = self.at(host)?;
+        match at.apps.iter().find(|configured| configured.id == app) {
+            Some(app) => app.list().await,
+            None => Err(GitHubError::Unauthorized(format!(
+                "App {app} is not among the `apps` of {host} in `integrations.github`"
+            ))),
+        }
+    }
+
+    fn at(&self, host: &Host) -> Result<&At, GitHubError> {
         self.hosts.get(host).ok_or_else(|| {
             GitHubError::Unauthorized(format!("{host} is not among `integrations.github`"))
         })
     }
 }
 
+impl At {
+    fn new(
+        settings: HostSettings,
+        clock: SharedClock,
+        metrics: Metrics,
+        timeouts: Timeouts,
+    ) -> Result<Self, SetupError> {
+        let transport = Arc::new(Transport::new(&settings, clock, metrics, timeouts)?);
+        let token = match &settings.token {
+            Some(token) => {
+                let wrong = || SetupError::Token { host: settings.host.clone() };
+                Some(secret_header(token.expose_secret()).ok_or_else(wrong)?)
+            }
+            None => None,
+        };
+        let app = |settings| App::new(settings, &transport).map(Arc::new);
+        let apps = settings.apps.into_iter().map(app).collect::<Result<_, _>>()?;
+        Ok(Self { transport, token, apps })
+    }
+
+    /// The credentials of an account: the App that is installed on it, else the token. While one
+    /// App cannot say whether it is installed there, and no other is, nothing else is tried:
+    /// weaker credentials would see less, and the rest would look gone.
+    async fn session(&self, whose: Whose<'_>) -> Result<Session, GitHubError> {
+        let mut silent = None;
+        for app in &self.apps {
+            match app.find(whose).await {
+                Ok(Some(installed)) => {
+                    let credential = Credential::Installation { app: app.clone(), installed };
+                    return Ok(Session::new(&self.transport, credential));
+                }
+                Ok(None) => {}
+                Err(error) => silent = silent.or(Some(error)),
+            }
+        }
+        match (silent, &self.token) {
+            (Some(error), _) => Err(error),
+            (None, Some(token)) => {
+                Ok(Session::new(&self.transport, Credential::Token(token.clone())))
+            }
+            (None, None) => Err(self.no_credentials(whose)),
+        }
+    }
+
+    fn no_credentials(&self, whose: Whose<'_>) -> GitHubError {
+        let host = &self.transport.host;
+        let token = format!(
+            "no token for {host}: set `integrations.github[].token` (or GITHUB_TOKEN for \
+             github.com)"
+        );
+        if self.apps.is_empty() {
+            return GitHubError::Unauthorized(token);
+        }
+        let whom = match whose {
+            Whose::Owner(owner) => format!("account {owner}"),
+            Whose::Login(login) => format!("`{login}`"),
+        };
+        GitHubError::Unauthorized(format!(
+            "no App of {host} is installed on {whom} and allowed there, and {token}"
+        ))
+    }
+}
+
 /// Asks a query of which every error makes the whole answer untrue, and takes what it wants of
 /// the data.
 async fn asked<T>(
-    at: &Transport,
+    session: &Session,
     body: String,
     take: impl FnOnce(Data<'_>) -> Result<T, GitHubError>,
 ) -> Result<T, GitHubError> {
-    let answer = at.graphql(body).await;
+    let answer = session.graphql(body).await;
+    let at = &session.transport;
     at.counted(answer.and_then(|answer| {
         let envelope = at.decoded(&answer.body)?;
         // GitHub may also say by an error that there is no such owner.

@@ -5,10 +5,13 @@
 //! state of repositories, retries nothing by itself and waits for no limit: that is the caller's
 //! to decide. How a batch is read and halved is told in `batch.rs`, the rest in the files' heads.
 
+mod apps;
+mod auth;
 mod batch;
 mod client;
 mod find;
 mod limits;
+mod session;
 mod transport;
 mod wire;
 
@@ -18,10 +21,12 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::clock::Timestamp;
-use crate::ids::{Account, FullName, Host, NodeId, Oid};
+use crate::ids::{Account, AppId, FullName, Host, NodeId, Oid};
 use crate::repository::Listed;
 use crate::work::RepoKey;
 
+pub use apps::LIST_AGE_MAX;
+pub use auth::{JWT_AHEAD, JWT_BACK, RENEW_PERCENT};
 pub use client::GitHub;
 pub use limits::{LIMIT_WAIT, LIMIT_WAIT_MAX, LIMIT_WAIT_MIN};
 pub use transport::{ANSWER_BYTES_MAX, install_crypto_provider};
@@ -33,8 +38,64 @@ pub struct HostSettings {
     pub host: Host,
     /// The REST API's base; plain http for loopback addresses only.
     pub api_base_url: String,
-    /// The token that every call carries; without one every call is an error that says so.
+    /// The token for accounts that no App below is installed on.
     pub token: Option<SecretString>,
+    /// The Apps, asked in this order; an account without App and token is an error that says so.
+    pub apps: Vec<AppSettings>,
+}
+
+/// A GitHub App on one host.
+#[derive(Debug, Clone)]
+pub struct AppSettings {
+    /// The App.
+    pub id: AppId,
+    /// Its RSA key in PEM.
+    pub private_key: SecretString,
+    /// The logins whose installations are used; `None` allows all.
+    pub allowed_owners: Option<Vec<String>>,
+}
+
+/// Where an App is installed.
+#[derive(Debug, Clone)]
+pub struct Installation {
+    /// Whose repositories it may see.
+    pub owner: Owner,
+    /// Whether it may be used.
+    pub state: InstallationState,
+}
+
+/// Whether an installation may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InstallationState {
+    /// It sees all repositories of the account.
+    Usable,
+    /// Its owner or GitHub has suspended it.
+    Suspended,
+    /// It sees some repositories only, which cannot be told yet from such as are gone.
+    Selected,
+}
+
+impl InstallationState {
+    /// Whether tokens are asked for.
+    pub const fn is_usable(self) -> bool {
+        matches!(self, Self::Usable)
+    }
+}
+
+impl Installation {
+    /// Why it is not used, for people; `None` when it is.
+    pub fn why_not(&self, app: AppId) -> Option<String> {
+        let login = &self.owner.login;
+        match self.state {
+            InstallationState::Usable => None,
+            InstallationState::Suspended => Some(format!(
+                "the installation of App {app} on {login} is suspended; nothing of it is read or                  removed until it is not"
+            )),
+            InstallationState::Selected => Some(format!(
+                "App {app} is installed on selected repositories of {login}, which is not built                  yet; nothing of it is read or removed, install it on all repositories"
+            )),
+        }
+    }
 }
 
 /// How long GitHub may take.
@@ -70,6 +131,14 @@ pub enum SetupError {
     Token {
         /// Whose.
         host: Host,
+    },
+    /// An App's key is no key.
+    #[error("the privateKey of App {app} of {host} is not an RSA private key in PEM")]
+    PrivateKey {
+        /// Where.
+        host: Host,
+        /// Whose.
+        app: AppId,
     },
     /// TLS cannot be set up, mostly because the system has no certificates.
     #[error("TLS to {host} cannot be set up: {reason}; are CA certificates installed?")]

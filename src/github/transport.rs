@@ -1,4 +1,4 @@
-//! One host's HTTP: where the end points are, time-outs, sizes, redirects, and the token.
+//! One host's HTTP: where the end points are, time-outs, sizes, redirects.
 //!
 //! Every answer is read whole, within [`Timeouts::answer`] and a byte limit, before anybody looks
 //! at it. A redirect is followed for GET only, a few times, and only to the same scheme and
@@ -22,7 +22,6 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use octocrab::{AuthState, OctoBody, Octocrab, OctocrabBuilder};
 use rustls::{ClientConfig, RootCertStore};
-use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::limits::refusal;
@@ -92,7 +91,6 @@ pub(super) struct Transport {
     pub(super) metrics: Metrics,
     base: Url,
     graphql: Url,
-    authorization: Option<HeaderValue>,
     client: Octocrab,
     answer_timeout: Duration,
 }
@@ -106,51 +104,64 @@ impl fmt::Debug for Transport {
 impl Transport {
     /// Checks the settings and builds the client.
     pub(super) fn new(
-        settings: HostSettings,
+        settings: &HostSettings,
         clock: SharedClock,
         metrics: Metrics,
         timeouts: Timeouts,
     ) -> Result<Self, SetupError> {
-        let host = settings.host;
+        let host = settings.host.clone();
         let base = base_url(&host, &settings.api_base_url)?;
         let graphql = graphql_url(&base);
         let client = client(&host, &base, timeouts.connect)?;
-        let authorization = match settings.token {
-            Some(token) => Some(authorization(&host, &token)?),
-            None => None,
-        };
         let answer_timeout = timeouts.answer;
-        Ok(Self { host, clock, metrics, base, graphql, authorization, client, answer_timeout })
+        Ok(Self { host, clock, metrics, base, graphql, client, answer_timeout })
     }
 
-    /// Posts a GraphQL body; the answer has status 200.
-    pub(super) async fn graphql(&self, body: String) -> Result<Answer, GitHubError> {
-        let asked = self.whole(Method::POST, &self.graphql, JSON, body, ANSWER_BYTES_MAX).await;
-        let answer = asked.map_err(|broken| broken.into_error(&self.host))?;
-        match answer.status {
-            200 => Ok(answer),
-            404 => Err(GitHubError::Unauthorized(format!(
-                "{} has no GraphQL at {}: check `apiBaseUrl`",
-                self.host, self.graphql
-            ))),
-            _ => Err(self.refusal(&answer)),
-        }
+    /// Posts a GraphQL body; every status is the caller's to judge.
+    pub(super) async fn graphql(
+        &self,
+        authorization: &HeaderValue,
+        body: String,
+    ) -> Result<Answer, Broken> {
+        let url = &self.graphql;
+        self.whole(Method::POST, authorization, url, JSON, body, ANSWER_BYTES_MAX).await
+    }
+
+    /// What it means that GraphQL is not where it should be.
+    pub(super) fn no_graphql(&self) -> GitHubError {
+        GitHubError::Unauthorized(format!(
+            "{} has no GraphQL at {}: check `apiBaseUrl`",
+            self.host, self.graphql
+        ))
+    }
+
+    /// Posts nothing to segments below the base; every status is the caller's to judge.
+    pub(super) async fn post(
+        &self,
+        authorization: &HeaderValue,
+        segments: &[&str],
+        bytes_max: usize,
+    ) -> Result<Answer, Broken> {
+        let url = self.below_base(segments);
+        self.whole(Method::POST, authorization, &url, JSON, String::new(), bytes_max).await
     }
 
     /// Gets segments below the base; statuses that are no success are the caller's to judge,
     /// [`refusal`](Self::refusal) helps.
     pub(super) async fn get(
         &self,
+        authorization: &HeaderValue,
         segments: &[&str],
+        query: Option<&str>,
         accept: &'static str,
         bytes_max: usize,
     ) -> Result<Answer, Broken> {
-        let mut url = self.base.clone();
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(segments);
-        }
+        let mut url = self.below_base(segments);
+        url.set_query(query);
         for _ in 0..=REDIRECTS_MAX {
-            let answer = self.whole(Method::GET, &url, accept, String::new(), bytes_max).await?;
+            let empty = String::new();
+            let asked = self.whole(Method::GET, authorization, &url, accept, empty, bytes_max);
+            let answer = asked.await?;
             if !matches!(answer.status, 301 | 302 | 307 | 308) {
                 return Ok(answer);
             }
@@ -189,6 +200,14 @@ impl Transport {
         outcome
     }
 
+    fn below_base(&self, segments: &[&str]) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        url
+    }
+
     fn redirected(&self, from: &Url, answer: &Answer) -> Result<Url, GitHubError> {
         let location = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok());
         let to = location.and_then(|location| from.join(location).ok());
@@ -205,12 +224,13 @@ impl Transport {
     async fn whole(
         &self,
         method: Method,
+        authorization: &HeaderValue,
         url: &Url,
         accept: &'static str,
         body: String,
         bytes_max: usize,
     ) -> Result<Answer, Broken> {
-        let answer = self.exchange(method, url, accept, body, bytes_max);
+        let answer = self.exchange(method, authorization, url, accept, body, bytes_max);
         match tokio::time::timeout(self.answer_timeout, answer).await {
             Ok(answer) => answer,
             Err(_) => {
@@ -223,18 +243,12 @@ impl Transport {
     async fn exchange(
         &self,
         method: Method,
+        authorization: &HeaderValue,
         url: &Url,
         accept: &'static str,
         body: String,
         bytes_max: usize,
     ) -> Result<Answer, Broken> {
-        let Some(authorization) = &self.authorization else {
-            return Err(Broken::Error(GitHubError::Unauthorized(format!(
-                "no token for {}: set `integrations.github[].token` (or GITHUB_TOKEN for \
-                 github.com)",
-                self.host
-            ))));
-        };
         let request = Request::builder()
             .method(method)
             .uri(url.as_str())
@@ -298,13 +312,6 @@ fn graphql_url(base: &Url) -> Url {
     let mut url = base.clone();
     url.set_path(&path);
     url
-}
-
-fn authorization(host: &Host, token: &SecretString) -> Result<HeaderValue, SetupError> {
-    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))
-        .map_err(|_| SetupError::Token { host: host.clone() })?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 fn client(host: &Host, base: &Url, connect_timeout: Duration) -> Result<Octocrab, SetupError> {

@@ -142,6 +142,8 @@ struct ProviderBody {
     id: String,
     host: String,
     organization: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app: Option<u64>,
     catalog_path: Vec<String>,
     schedule: String,
 }
@@ -208,6 +210,7 @@ impl From<&ProviderInfo> for ProviderBody {
             id: provider.id.clone(),
             host: provider.host.clone(),
             organization: provider.organization.clone(),
+            app: provider.app,
             catalog_path: provider.catalog_paths.clone(),
             schedule: provider.schedule.clone(),
         }

@@ -93,8 +93,10 @@ pub struct ProviderInfo {
     pub id: String,
     /// The host.
     pub host: String,
-    /// The owner of the repositories.
+    /// The owner of the repositories; empty when `app` is set.
     pub organization: String,
+    /// The App whose installations name the owners.
+    pub app: Option<u64>,
     /// The paths it looks for.
     pub catalog_paths: Vec<String>,
     /// When it scans, in words.

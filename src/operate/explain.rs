@@ -146,12 +146,14 @@ impl Operator {
         name: &FullName,
     ) -> Result<(Option<Account>, (Place, String, Vec<String>)), OperateError> {
         let membership = &self.scanner.membership;
-        let named = |p: &&Provider| p.organization.eq_ignore_ascii_case(name.owner());
+        let named = |p: &&Provider| {
+            membership.owners_of(p).iter().any(|login| login.eq_ignore_ascii_case(name.owner()))
+        };
         let Some(provider) = membership.providers().iter().find(named) else {
             return Ok((None, stranger(name)));
         };
         let Ok(host) = host_of(provider) else { return Ok((None, stranger(name))) };
-        let owner = self.scanner.accounts.resolve(&host, &provider.organization).await?;
+        let owner = self.scanner.accounts.resolve(&host, name.owner()).await?;
         let account = owner.account;
         let not_shown = || {
             let why = format!("{host} does not show it to the credentials of {}", name.owner());

@@ -74,12 +74,12 @@ impl Operator {
             return Ok(account.clone());
         }
         for provider in self.scanner.membership.providers() {
-            let label = format!("{}/{}", provider.host, provider.organization);
-            if is_called(&label, text)
-                && let Ok(host) = crate::accounts::host_of(provider)
-            {
-                let owner = self.scanner.accounts.resolve(&host, &provider.organization).await?;
-                return Ok(owner.account);
+            let Ok(host) = crate::accounts::host_of(provider) else { continue };
+            for login in self.scanner.membership.owners_of(provider) {
+                if is_called(&format!("{host}/{login}"), text) {
+                    let owner = self.scanner.accounts.resolve(&host, &login).await?;
+                    return Ok(owner.account);
+                }
             }
         }
         Err(OperateError::UnknownAccount(text.to_owned()))

@@ -59,10 +59,13 @@ impl Operator {
         for provider in self.providers_of(text).await? {
             let name = || OperateError::UnknownAccount(provider.host.clone());
             let host = crate::accounts::host_of(&provider).map_err(|_| name())?;
-            let owner = self.scanner.accounts.resolve(&host, &provider.organization).await?;
-            if previews.iter().all(|(account, _)| *account != owner.account) {
-                let preview = self.scanner.preview(&owner.account).await??;
-                previews.push((owner.account, preview));
+            self.scanner.accounts.ready(&host).await?;
+            for login in self.scanner.membership.owners_of(&provider) {
+                let owner = self.scanner.accounts.resolve(&host, &login).await?;
+                if previews.iter().all(|(account, _)| *account != owner.account) {
+                    let preview = self.scanner.preview(&owner.account).await??;
+                    previews.push((owner.account, preview));
+                }
             }
         }
         Ok(previews)
@@ -83,7 +86,7 @@ impl Operator {
     pub fn next_scan(&self, label: &str, ended: Timestamp) -> Option<Timestamp> {
         let providers = self.scanner.membership.providers().iter();
         let next = |provider: &Provider| provider.schedule.frequency.next_after_millis(ended.0);
-        providers.filter(|p| is_named(p, label)).filter_map(next).min().map(Timestamp)
+        providers.filter(|p| self.is_named(p, label)).filter_map(next).min().map(Timestamp)
     }
 
     async fn providers_of(&self, text: Option<&str>) -> Result<Vec<Provider>, OperateError> {
@@ -97,15 +100,17 @@ impl Operator {
             }
             Err(_) => text.to_owned(),
         };
-        let named: Vec<Provider> = all.iter().filter(|p| is_named(p, &label)).cloned().collect();
+        let named: Vec<Provider> =
+            all.iter().filter(|p| self.is_named(p, &label)).cloned().collect();
         if named.is_empty() {
             return Err(OperateError::UnknownAccount(text.to_owned()));
         }
         Ok(named)
     }
-}
 
-/// Whether the provider's account is the one that people write so.
-fn is_named(provider: &Provider, text: &str) -> bool {
-    is_called(&format!("{}/{}", provider.host, provider.organization), text)
+    /// Whether an account of the provider is the one that people write so.
+    fn is_named(&self, provider: &Provider, text: &str) -> bool {
+        let owners = self.scanner.membership.owners_of(provider);
+        owners.iter().any(|login| is_called(&format!("{}/{login}", provider.host), text))
+    }
 }

@@ -35,6 +35,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("freshness", &["clock", "engine", "github", "ids", "work"]),
     ("reconcile", LOOPS),
     ("scan", LOOPS),
+    // Whoever discovers accounts tells the scans' board.
+    (
+        "installations",
+        &["accounts", "engine", "github", "health", "ids", "scan", "telemetry", "work"],
+    ),
     ("worker", &with_steps()),
     // GitHub's limits hold for the question who the account is, too.
     ("schedule", SCHEDULE),
@@ -68,19 +73,20 @@ const LOOPS: &[&str] = &[
 ];
 
 /// Operators start scans and read their results.
-const fn with_schedule() -> [&'static str; LOOPS.len() + 2] {
+const fn with_schedule() -> [&'static str; LOOPS.len() + 3] {
     let mut all = with_steps();
     all[0] = "schedule";
     all
 }
 
-/// The worker calls reconcile and scan.
-const fn with_steps() -> [&'static str; LOOPS.len() + 2] {
-    let mut all = ["reconcile"; LOOPS.len() + 2];
+/// The worker calls reconcile, scan and discovery.
+const fn with_steps() -> [&'static str; LOOPS.len() + 3] {
+    let mut all = ["reconcile"; LOOPS.len() + 3];
     all[1] = "scan";
+    all[2] = "installations";
     let mut at = 0;
     while at < LOOPS.len() {
-        all[at + 2] = LOOPS[at];
+        all[at + 3] = LOOPS[at];
         at += 1;
     }
     all

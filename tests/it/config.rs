@@ -278,35 +278,86 @@ fn backstages_file_is_read_for_its_sections_alone() {
         .backstage(
             "app: {title: Portal}\nbackend: {listen: ':7007', x: '${UNSET}'}\nworkers: nonsense\n\
              integrations:\n  gitlab: [{host: gitlab.com, token: '${UNSET}'}]\n  github:\n\
-             \x20   - host: github.com\n      apps:\n        - appId: 1\n          privateKey: '${UNSET}'\n\
+             \x20   - host: github.com\n      apps:\n        - appId: 1\n          privateKey: {$env: KEY}\n\
              \x20   - host: ghe.example\n      token: {$env: GHE_TOKEN}\n\
              catalog:\n  orphanStrategy: delete\n  locations: [{type: url}]\n\
              \x20 rules:\n    - allow: [Component, {kind: Template, spec.type: website}]\n\
              \x20   - allow: [User]\n      locations: [{type: url, pattern: 'x/**'}]\n\
              \x20 providers:\n    githubOrg: {id: x}\n    github:\n      one:\n        organization: acme\n\
              \x20       validateLocationsExist: true\n        schedule: {frequency: {minutes: 30}, scope: global}\n\
-             \x20     two: {app: 12}\n",
+             \x20     two: {app: 1}\n",
         )
-        .env("GHE_TOKEN", "ghe");
+        .env("GHE_TOKEN", "ghe")
+        .env("KEY", "of the App");
     let loaded = world.load().unwrap_or_else(|errors| panic!("{errors}"));
     let config = loaded.config;
     assert_eq!(config.workers, 4);
     let ghe = config.integrations[1].token.as_ref().expect("a token");
     assert_eq!(ghe.expose_secret(), "ghe");
     let ids: Vec<&str> = config.providers.iter().map(|p| p.id.as_str()).collect();
-    assert_eq!(ids, ["one"]);
+    assert_eq!(ids, ["one", "two"]);
+    assert_eq!(config.providers[1].app, Some(1));
+    let app = &config.integrations[0].apps[0];
+    assert_eq!((app.id, app.private_key.expose_secret()), (1, "of the App"));
     let allow = &config.rules.rules.as_ref().expect("rules")[..];
     assert_eq!(allow.len(), 1, "a rule with limits that we cannot keep allows nothing");
     let template =
         AllowedKind { kind: "Template".to_owned(), spec_type: Some("website".to_owned()) };
     assert_eq!(allow[0].allow[1], template);
     let warnings = world.shown(&loaded.warnings.join("\n"));
-    let expected = [
-        "app-config.yaml:9:9: `integrations.github[0].apps` (GitHub Apps) is not built yet; use `token`",
-        "app-config.yaml:27:18: `catalog.providers.github.two` is left out: `app` is not built yet",
-        "app-config.yaml:18:7: `catalog.rules[1]` is left out: `locations` is not built yet",
-    ];
+    let expected =
+        ["app-config.yaml:18:7: `catalog.rules[1]` is left out: `locations` is not built yet"];
     assert_eq!(warnings, expected);
+}
+
+#[test]
+fn apps_are_read_with_their_secrets() {
+    let world = World::own(
+        "webhooks: {secrets: [first]}\nintegrations:\n  github:\n    - apps:\n        - appId: '12'\n\
+         \x20         privateKeyFile: app.pem\n          webhookSecretFile: hook\n\
+         \x20         clientId: Iv1.x\n          clientSecret: s\n\
+         \x20         allowedInstallationOwners: [Acme, globex]\n\
+         \x20       - {appId: 13, privateKey: \"a\\nb\", webhookSecret: thirteen}\n\
+         catalog: {providers: {github: {all: {app: 12, catalogPath: a.yaml}}}}\n",
+    )
+    .file("a.yaml", "{}");
+    world.write("app.pem", "a key\nof two lines\n");
+    world.write("hook", "twelve\n");
+    let config = world.env("GITHUB_TOKEN", "unused").config();
+    assert_eq!(secrets(&config.webhooks.secrets), ["first", "twelve", "thirteen"]);
+    let integration = &config.integrations[0];
+    assert!(integration.token.is_none(), "an integration with Apps has credentials");
+    let [first, second] = &integration.apps[..] else { panic!("two Apps") };
+    assert_eq!((first.id, first.private_key.expose_secret()), (12, "a key\nof two lines"));
+    assert_eq!(
+        first.allowed_owners.as_deref(),
+        Some(&["Acme".to_owned(), "globex".to_owned()][..])
+    );
+    assert_eq!((second.id, second.private_key.expose_secret()), (13, "a\nb"));
+    assert!(second.allowed_owners.is_none());
+    let provider = &config.providers[0];
+    assert_eq!((provider.app, provider.organization.as_str()), (Some(12), ""));
+}
+
+#[test]
+fn an_app_in_a_file_that_backstages_own_tool_wrote_is_read() {
+    let world = World::new().backstage(
+        "integrations:\n  github:\n    - host: github.com\n      apps:\n\
+         \x20       - $include: app.yaml\n        - $include: none.yaml\n",
+    );
+    world.write(
+        "app.yaml",
+        "appId: 7\nwebhookUrl: https://x.example\nclientId: Iv1.x\nclientSecret: s\n\
+         webhookSecret: hook\nprivateKey: |\n  a key\n",
+    );
+    let errors = world.errors();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].starts_with("none.yaml: cannot be read"), "{errors:?}");
+    world.write("none.yaml", "appId: 8\nprivateKey: b\n");
+    let config = world.config();
+    let ids: Vec<u64> = config.integrations[0].apps.iter().map(|app| app.id).collect();
+    assert_eq!(ids, [7, 8]);
+    assert_eq!(secrets(&config.webhooks.secrets), ["hook"]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The GitHub port against the fake: what is read, and what it costs.
 
+mod apps;
 mod failures;
 
 use std::sync::Arc;
@@ -104,7 +105,8 @@ impl Stage {
 
 fn host_settings(base: &str, token: Option<&str>) -> HostSettings {
     let token = token.map(|token| token.to_owned().into());
-    HostSettings { host: Host::github_com(), api_base_url: base.to_owned(), token }
+    let apps = Vec::new();
+    HostSettings { host: Host::github_com(), api_base_url: base.to_owned(), token, apps }
 }
 
 fn file(path: &str) -> FileQuery {

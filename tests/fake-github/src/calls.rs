@@ -15,6 +15,10 @@ pub enum CallKind {
     Repository,
     /// REST: a file or a blob.
     File,
+    /// REST: what an App asks as itself.
+    App,
+    /// REST: a token for an App's installation.
+    AccessToken,
     /// REST: the rate limit.
     RateLimit,
     /// A path GitHub does not have (or this fake does not).

@@ -4,9 +4,10 @@
 //! webhook events GitHub would send, which [`Webhooks`] signs and delivers. [`FakeGitHub`] serves
 //! the state by REST and GraphQL on a free port of 127.0.0.1 and refuses what GitHub refuses:
 //! unknown tokens, fields, arguments, pages over 100, more than 100 node ids, heavy queries.
-//! It knows no users' permissions beyond which owners a token sees, no Apps' tokens, no pull
-//! requests, no trees by REST.
+//! It knows no users' permissions beyond which owners a token sees, no selected repositories of an
+//! App's installation, no pull requests, no trees by REST.
 
+mod apps;
 mod calls;
 mod content;
 mod faults;
@@ -31,6 +32,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
+pub use apps::{Selection, TOKEN_SECONDS};
 pub use calls::{Call, CallKind};
 pub use content::{Blob, Commit, Content, Heads, Tree, ZERO_OID, blob_oid};
 pub use faults::{Calls, Fault};

@@ -17,7 +17,7 @@ use crate::calls::{Call, CallKind};
 use crate::faults::Fault;
 use crate::graphql::{self, View};
 use crate::state::{POINTS_PER_HOUR, State};
-use crate::{misfortune, rest};
+use crate::{apps, misfortune, rest};
 
 /// Largest request body: GitHub's queries are smaller than this.
 const REQUEST_BYTES_MAX: usize = 1024 * 1024;
@@ -134,8 +134,10 @@ fn refused(state: &State, asked: &Asked) -> Option<Reply> {
     }
     let message = match &asked.token {
         None => "Requires authentication",
-        Some(token) if state.tokens.contains_key(token) => return None,
-        Some(_) => "Bad credentials",
+        Some(token) => match state.tokens.get(token) {
+            Some(token) => return apps::refusal(state, token),
+            None => "Bad credentials",
+        },
     };
     Some(Reply::json(401, &json!({"message": message, "status": "401"})))
 }
@@ -204,9 +206,18 @@ fn by_rest(state: &mut State, asked: &Asked) -> (Reply, Call, Option<Fault>) {
     };
     let segments: Vec<String> =
         below.split('/').filter(|part| !part.is_empty()).map(percent_decoded).collect();
-    let kind = rest::kind(&segments);
+    let of_app = apps::kind(&segments);
+    let kind = of_app.unwrap_or_else(|| rest::kind(&segments));
     let mut call = call(asked, kind, format!("{} {}", asked.method, asked.path));
     let fault = state.faults.take(kind);
+    if of_app.is_some() {
+        let jwt = asked.token.as_deref();
+        let mut reply = apps::answer(state, &asked.method, &segments, &asked.query, jwt);
+        if let Some(fault) = &fault {
+            misfortune::instead(fault, 0, &mut reply);
+        }
+        return (reply, call, fault);
+    }
     if let Some(refused) = refused(state, asked) {
         return (refused, call, fault);
     }

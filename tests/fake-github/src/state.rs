@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::apps::Apps;
 use crate::calls::Journal;
 use crate::content::{Blob, Commit, Content, Heads};
 use crate::faults::Faults;
@@ -104,6 +105,10 @@ pub(crate) struct Token {
     pub(crate) hidden: HashSet<u64>,
     pub(crate) used: u64,
     pub(crate) limit: Option<u64>,
+    /// When it ends, for an installation's token.
+    pub(crate) expires_at: Option<i64>,
+    /// Whose token it is, for an App's.
+    pub(crate) installation: Option<u64>,
 }
 
 impl Token {
@@ -128,6 +133,7 @@ pub(crate) struct State {
     pub(crate) moved: HashMap<String, u64>,
     pub(crate) node_ids: HashMap<String, u64>,
     pub(crate) tokens: HashMap<String, Token>,
+    pub(crate) apps: Apps,
     pub(crate) faults: Faults,
     pub(crate) latency: Duration,
     pub(crate) journal: Journal,

@@ -58,10 +58,6 @@ fn what_is_not_built_yet_is_not_called_unknown() {
          yet; use `tokens`",
     );
     check(
-        "integrations: {github: [{apps: []}]}",
-        "own.yaml:1:26: `integrations.github[0].apps` (GitHub Apps) is not built yet; use `token`",
-    );
-    check(
         "catalog: {providers: {githubOrg: {}}}",
         "own.yaml:1:23: `catalog.providers.githubOrg` (users and teams) is not built yet",
     );
@@ -177,6 +173,44 @@ fn providers_are_checked_to_the_last_key() {
         "catalog: {providers: {github: {organization: a/b}}}",
         "own.yaml:1:46: `catalog.providers.github.default.organization`: `a/b` is not the login of \
          an organisation or a user",
+    );
+}
+
+#[test]
+fn apps_are_checked_to_the_last_key() {
+    let app = |text: &str, column: usize, expected: &str| {
+        let text = format!("integrations: {{github: [{{apps: [{{{text}}}]}}]}}");
+        let path = "`integrations.github[0].apps[0]";
+        check(&text, &format!("own.yaml:1:{column}: {path}{expected}"));
+    };
+    app("privateKey: k", 33, ".appId` is missing");
+    app("appId: 1", 33, ".privateKey` is missing");
+    let number = ".appId`: expected the number that GitHub shows as `App ID`";
+    app("appId: x, privateKey: k", 41, number);
+    app("appId: 0, privateKey: k", 41, number);
+    app(
+        "appId: 1, privateKey: '${KEY}'",
+        56,
+        ".privateKey`: the environment variable KEY is not set",
+    );
+    check(
+        "integrations: {github: [{apps: [{appId: 1, privateKey: k, webhokSecret: x}]}]}",
+        "own.yaml:1:59: unknown key `webhokSecret` in `integrations.github[0].apps[0]`; did you \
+         mean `webhookSecret`?",
+    );
+    check(
+        "integrations: {github: [{apps: [{appId: 1, privateKey: k}, {appId: 1, privateKey: k}]}]}",
+        "own.yaml:1:60: `integrations.github[0].apps[1]`: `appId`: 1 stands here a second time",
+    );
+    check(
+        "catalog: {providers: {github: {x: {app: 5}}}}",
+        "own.yaml:1:41: `catalog.providers.github.x.app`: App 5 is not among the `apps` of \
+         github.com",
+    );
+    check(
+        "catalog: {providers: {github: {x: {app: 5, organization: acme}}}}",
+        "own.yaml:1:58: `catalog.providers.github.x.organization`: stands beside `app`, and only \
+         one of the two can hold",
     );
 }
 

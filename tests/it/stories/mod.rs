@@ -1,6 +1,7 @@
 //! Stories: what the catalog looks like after something happened on GitHub.
 
 mod approvals;
+mod apps;
 mod commands;
 mod disorder;
 mod evidence;

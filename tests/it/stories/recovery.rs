@@ -61,6 +61,7 @@ fn with_faults(stage: &Stage, panics_at: Option<RepoKey>, next_apply_fails: bool
     });
     let old = &worker.reconciler;
     worker.reconciler = Arc::new(Reconciler {
+        accounts: old.accounts.clone(),
         github: old.github.clone(),
         store: store.clone(),
         membership: old.membership.clone(),

@@ -129,6 +129,7 @@ pub fn info() -> Info {
             id: "default".to_owned(),
             host: "github.com".to_owned(),
             organization: "acme".to_owned(),
+            app: None,
             catalog_paths: vec!["catalog-info.yaml".to_owned()],
             schedule: "every 20 minutes".to_owned(),
         }],

@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub mod apps;
 pub mod catalogs;
 pub mod clock;
 pub mod faulty_store;
