@@ -210,7 +210,9 @@ fn a_secret_and_its_file_form_are_one_setting_over_layers() {
 #[test]
 fn secrets_are_never_shown() {
     let world = World::own(
-        "webhooks: {secrets: [hunter2]}\nserver: {internal: {auth: {tokens: [hunter2]}}}",
+        "webhooks: {secrets: [hunter2]}\nserver: {internal: {auth: {tokens: [hunter2]}}}\n\
+         integrations: {github: [{apps: [{appId: 1, privateKey: hunter2, webhookSecret: hunter2, \
+         clientSecret: hunter2}]}]}",
     );
     let shown = format!("{:?}", world.env("GITHUB_TOKEN", "hunter2").config());
     assert!(!shown.contains("hunter2"), "{shown}");
