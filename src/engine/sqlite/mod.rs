@@ -10,9 +10,10 @@
 //! is no more, and is ended at once as an expired one.
 //!
 //! # Parts
-//! `writer.rs` the thread and its groups, `session.rs` one group's transaction, `queue.rs` and
-//! `store.rs` the commands, `approval.rs` what the brake lets pass once, `row.rs` what may happen
-//! to a key, `read.rs` the reads, `schema.rs` the file, `columns.rs` between it and our types.
+//! `open.rs` the lock and why a file cannot be opened, `writer.rs` the thread and its groups,
+//! `session.rs` one group's transaction, `queue.rs` and `store.rs` the commands, `approval.rs`
+//! what the brake lets pass once, `row.rs` what may happen to a key, `read.rs` the reads,
+//! `schema.rs` the file, `columns.rs` between it and our types.
 //!
 //! # Leaves out
 //! Network file systems (SQLite's log needs shared memory), more than one process, backups
@@ -21,6 +22,7 @@
 
 mod approval;
 mod columns;
+mod open;
 mod queue;
 mod read;
 mod row;
@@ -30,17 +32,17 @@ mod store;
 mod writer;
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
-use std::io::{Read, Seek, Write};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::ErrorCode;
 use tokio::sync::{Notify, mpsc, watch};
 
+pub use self::open::OpenError;
+use self::open::lock;
 use self::read::Readers;
 use self::session::{Counters, Session, Turns};
 use self::writer::{BUSY, Durability, Message, Tell, WAITING_MAX, Writer, submit};
@@ -77,93 +79,6 @@ impl Default for Options {
             change_rows_max: CHANGE_ROWS_MAX,
             busy_timeout: BUSY,
         }
-    }
-}
-
-/// Why the database could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The directory does not exist.
-    #[error(
-        "{}: the directory {} does not exist; create it first",
-        path.display(),
-        directory.display()
-    )]
-    NoDirectory {
-        /// The database.
-        path: PathBuf,
-        /// What is missing.
-        directory: PathBuf,
-    },
-    /// Another process has it.
-    #[error(
-        "{} is in use by another cuelight ({holder}); stop that one, \
-         or give this one a storage.url of its own",
-        path.display()
-    )]
-    InUse {
-        /// The database.
-        path: PathBuf,
-        /// Who, as far as the lock file tells.
-        holder: String,
-    },
-    /// The file cannot be read or written by us, or the disk is full.
-    #[error("{} cannot be opened for writing: {detail}", path.display())]
-    NotWritable {
-        /// The database or its lock file.
-        path: PathBuf,
-        /// What the system said.
-        detail: String,
-    },
-    /// The file is something else.
-    #[error(
-        "{} is not a cuelight database; move it away or choose another storage.url",
-        path.display()
-    )]
-    NotOurs {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file was written by another version.
-    #[error(
-        "{} has layout {found}, this cuelight reads layout {known}: \
-         use the version that wrote it or a newer one",
-        path.display()
-    )]
-    Version {
-        /// The file.
-        path: PathBuf,
-        /// Its layout.
-        found: i64,
-        /// Ours.
-        known: i64,
-    },
-    /// The file is damaged.
-    #[error(
-        "{} is damaged ({detail}); move it away (a scan fills a new one) or restore a backup",
-        path.display()
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// The first thing wrong.
-        detail: String,
-    },
-}
-
-impl OpenError {
-    fn from_sql(path: &Path, error: rusqlite::Error) -> Self {
-        let path = path.to_owned();
-        let detail = error.to_string();
-        match error.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase) => Self::NotOurs { path },
-            Some(ErrorCode::DatabaseCorrupt) => Self::Damaged { path, detail },
-            _ => Self::NotWritable { path, detail },
-        }
-    }
-
-    fn from_io(path: &Path, error: &std::io::Error) -> Self {
-        Self::NotWritable { path: path.to_owned(), detail: error.to_string() }
     }
 }
 
@@ -299,38 +214,6 @@ impl Drop for SqliteEngine {
             running.join();
         }
     }
-}
-
-/// Takes the lock file beside the database and writes into it who we are.
-fn lock(path: &Path) -> Result<File, OpenError> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    if !directory.is_dir() {
-        return Err(OpenError::NoDirectory { path: path.into(), directory: directory.into() });
-    }
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let name = PathBuf::from(name);
-    let io = |e: std::io::Error| OpenError::from_io(&name, &e);
-    let open = File::options().read(true).write(true).create(true).truncate(false).open(&name);
-    let mut file = open.map_err(io)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            // The process id is a help for people; without it the error still says enough.
-            let _ = file.take(64).read_to_string(&mut holder);
-            let holder = holder.trim();
-            let holder = if holder.is_empty() { "process unknown" } else { holder };
-            return Err(OpenError::InUse { path: path.into(), holder: holder.to_owned() });
-        }
-        Err(TryLockError::Error(e)) => return Err(io(e)),
-    }
-    file.set_len(0).and_then(|()| file.rewind()).map_err(io)?;
-    writeln!(file, "process {}", std::process::id()).map_err(io)?;
-    Ok(file)
 }
 
 /// Nobody else can live while we hold the lock: every lease is ended. Returns what comes due.
