@@ -11,24 +11,6 @@ const APPROVALS: &str = "/api/cuelight/v1/approvals";
 const SCANS: &str = "/api/cuelight/v1/scans";
 const PREVIEW: &str = "/api/cuelight/v1/scans/preview";
 
-/// Twenty repositories in the catalog, `svc-0` to `svc-19`.
-async fn twenty() -> Stage {
-    let stage = Stage::open().await;
-    for i in 0..20 {
-        let name = format!("svc-{i}");
-        let new = NewRepository::named(&name).file(FILE, component(&name, "service"));
-        stage.world().create_repository("acme", new);
-    }
-    stage.scan().await;
-    assert_eq!(total(&stage).await, 20);
-    stage
-}
-
-async fn total(stage: &Stage) -> u64 {
-    let path = "/api/catalog/entities/by-query?filter=kind=component&limit=0";
-    stage.get(path).await.1["totalItems"].as_u64().expect("a number")
-}
-
 fn names(ids: impl Iterator<Item = usize>) -> Vec<String> {
     ids.map(|i| format!("acme/svc-{i}")).collect()
 }
@@ -45,7 +27,7 @@ async fn waiting(stage: &Stage) -> Vec<String> {
 
 #[tokio::test]
 async fn what_a_scan_left_alone_goes_once_that_list_is_approved() {
-    let stage = twenty().await;
+    let stage = Stage::with_twenty().await;
     hide(&stage, 0..6);
     stage.scan().await;
     assert_eq!(waiting(&stage).await, names(0..6));
@@ -56,7 +38,7 @@ async fn what_a_scan_left_alone_goes_once_that_list_is_approved() {
     let (status, approved) = stage.post(APPROVALS, body).await;
     assert_eq!((status, &approved["repositories"]), (200, &json!(names(0..6))));
     stage.work().await;
-    assert_eq!(total(&stage).await, 14);
+    assert_eq!(stage.components().await, 14);
     assert_eq!(waiting(&stage).await, Vec::<String>::new());
     assert_eq!(stage.check("scan:github.com/acme").await["state"], "ok");
     stage.scan().await;
@@ -65,12 +47,12 @@ async fn what_a_scan_left_alone_goes_once_that_list_is_approved() {
 
 #[tokio::test]
 async fn what_the_store_holds_goes_once_it_is_approved_and_nothing_else() {
-    let stage = twenty().await;
+    let stage = Stage::with_twenty().await;
     hide(&stage, 0..5);
     stage.scan().await;
     hide(&stage, 5..7);
     stage.scan().await;
-    assert_eq!((total(&stage).await, waiting(&stage).await), (15, names(5..7)));
+    assert_eq!((stage.components().await, waiting(&stage).await), (15, names(5..7)));
     let told = stage.check("removals").await["detail"].to_string();
     assert!(told.contains("cuelight scan --approve-removals github.com/acme"), "{told}");
     let account =
@@ -78,16 +60,16 @@ async fn what_the_store_holds_goes_once_it_is_approved_and_nothing_else() {
     let (status, _) = stage.post(APPROVALS, json!({ "account": account })).await;
     assert_eq!(status, 200);
     stage.work().await;
-    assert_eq!(total(&stage).await, 13);
+    assert_eq!(stage.components().await, 13);
     assert_eq!(stage.check("removals").await["state"], "ok");
     hide(&stage, 7..8);
     stage.scan().await;
-    assert_eq!((total(&stage).await, waiting(&stage).await), (13, names(7..8)));
+    assert_eq!((stage.components().await, waiting(&stage).await), (13, names(7..8)));
 }
 
 #[tokio::test]
 async fn another_list_than_what_is_held_is_refused_with_what_is_held() {
-    let stage = twenty().await;
+    let stage = Stage::with_twenty().await;
     let (status, answer) = stage.post(APPROVALS, json!({ "account": "github.com/acme" })).await;
     assert_eq!((status, &answer["held"]), (409, &json!([])));
     hide(&stage, 0..6);
@@ -103,32 +85,32 @@ async fn another_list_than_what_is_held_is_refused_with_what_is_held() {
         assert_eq!(stage.post(APPROVALS, wrong.clone()).await.0, 400, "{wrong}");
     }
     stage.work().await;
-    assert_eq!(total(&stage).await, 20);
+    assert_eq!(stage.components().await, 20);
 }
 
 #[tokio::test]
 async fn an_approved_repository_that_is_there_after_all_stays() {
-    let stage = twenty().await;
+    let stage = Stage::with_twenty().await;
     hide(&stage, 0..6);
     stage.scan().await;
     stage.world().show_repository(TOKEN, "acme/svc-3");
     let (status, _) = stage.post(APPROVALS, json!({ "account": "github.com/acme" })).await;
     assert_eq!(status, 200);
     stage.work().await;
-    assert_eq!(total(&stage).await, 15);
+    assert_eq!(stage.components().await, 15);
     assert!(stage.has("svc-3").await);
 }
 
 #[tokio::test]
 async fn an_approval_survives_a_restart() {
-    let stage = twenty().await;
+    let stage = Stage::with_twenty().await;
     hide(&stage, 0..6);
     stage.scan().await;
     let (status, _) = stage.post(APPROVALS, json!({ "account": "github.com/acme" })).await;
     assert_eq!(status, 200);
     let stage = stage.restart().await;
     stage.work().await;
-    assert_eq!(total(&stage).await, 14);
+    assert_eq!(stage.components().await, 14);
 }
 
 #[tokio::test]
@@ -154,7 +136,7 @@ async fn a_scan_asked_for_over_the_api_is_listed_when_it_has_ended() {
 
 #[tokio::test]
 async fn a_dry_run_tells_what_would_be_done_and_does_nothing() {
-    let stage = twenty().await;
+    let stage = Stage::with_twenty().await;
     let world = stage.world();
     let new = NewRepository::named("new").file(FILE, component("new", "service"));
     world.create_repository("acme", new);
@@ -179,12 +161,12 @@ async fn a_dry_run_tells_what_would_be_done_and_does_nothing() {
     ]);
     assert_eq!((&plan["removed"], &plan["held"]), (&removed, &json!([])));
     assert!(stage.work().await.is_empty(), "nothing was pushed");
-    assert_eq!(total(&stage).await, 20);
+    assert_eq!(stage.components().await, 20);
 }
 
 #[tokio::test]
 async fn a_dry_run_names_what_would_be_held() {
-    let stage = twenty().await;
+    let stage = Stage::with_twenty().await;
     let typo = |config: &mut Config| {
         config.providers[0].filters.topics_include = vec!["catalgo".to_owned()];
     };
@@ -194,12 +176,12 @@ async fn a_dry_run_names_what_would_be_held() {
     assert_eq!(plan["held"].as_array().map(Vec::len), Some(20));
     let why = plan["removed"][0]["why"].as_str().expect("a text");
     assert!(why.contains("filters.topic.include"), "{why}");
-    assert_eq!(total(&stage).await, 20);
+    assert_eq!(stage.components().await, 20);
 }
 
 #[tokio::test]
 async fn a_scan_in_between_does_not_hold_again_what_is_approved() {
-    let stage = twenty().await;
+    let stage = Stage::with_twenty().await;
     hide(&stage, 0..8);
     stage.scan().await;
     let (status, _) = stage.post(APPROVALS, json!({ "account": "acme" })).await;
@@ -209,5 +191,5 @@ async fn a_scan_in_between_does_not_hold_again_what_is_approved() {
     scanner.scan(&account).await.expect("the storage works").expect("GitHub answers");
     assert_eq!(waiting(&stage).await, Vec::<String>::new());
     stage.work().await;
-    assert_eq!(total(&stage).await, 12);
+    assert_eq!(stage.components().await, 12);
 }

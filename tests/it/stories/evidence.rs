@@ -6,23 +6,6 @@ use fake_github::{NewRepository, Push};
 
 use crate::support::stage::{FILE, Stage, TOKEN, component};
 
-/// Twenty repositories with a file each, in the catalog.
-async fn twenty() -> Stage {
-    let stage = Stage::open().await;
-    for i in 0..20 {
-        let name = format!("svc-{i}");
-        let new = NewRepository::named(&name).file(FILE, component(&name, "service"));
-        stage.world().create_repository("acme", new);
-    }
-    stage.scan().await;
-    stage
-}
-
-async fn total(stage: &Stage) -> u64 {
-    let path = "/api/catalog/entities/by-query?filter=kind=component&limit=0";
-    stage.get(path).await.1["totalItems"].as_u64().expect("a number")
-}
-
 /// A push to each of the twenty that changes nothing cuelight reads.
 async fn push_to_all(stage: &Stage) {
     for i in 0..20 {
@@ -40,12 +23,12 @@ fn second(config: &mut Config) {
 
 #[tokio::test]
 async fn pushes_to_repositories_that_we_lost_sight_of_do_not_get_past_the_brake() {
-    let stage = twenty().await;
+    let stage = Stage::with_twenty().await;
     for i in 0..20 {
         stage.world().hide_repository(TOKEN, &format!("acme/svc-{i}"));
     }
     push_to_all(&stage).await;
-    assert_eq!(total(&stage).await, 15, "a push names no removal");
+    assert_eq!(stage.components().await, 15, "a push names no removal");
 }
 
 #[tokio::test]
@@ -53,9 +36,9 @@ async fn pushes_after_a_mistyped_filter_do_not_get_past_the_brake() {
     let typo = |config: &mut Config| {
         config.providers[0].filters.topics_include = vec!["catalgo".to_owned()];
     };
-    let stage = twenty().await.restart_with(typo).await;
+    let stage = Stage::with_twenty().await.restart_with(typo).await;
     push_to_all(&stage).await;
-    assert_eq!(total(&stage).await, 15);
+    assert_eq!(stage.components().await, 15);
 }
 
 #[tokio::test]
@@ -63,14 +46,14 @@ async fn pushes_after_a_mistyped_catalog_path_do_not_get_past_the_brake() {
     let typo = |config: &mut Config| {
         config.providers[0].catalog_paths = vec!["catalgo-info.yaml".to_owned()];
     };
-    let stage = twenty().await.restart_with(typo).await;
+    let stage = Stage::with_twenty().await.restart_with(typo).await;
     push_to_all(&stage).await;
-    assert_eq!(total(&stage).await, 15);
+    assert_eq!(stage.components().await, 15);
 }
 
 #[tokio::test]
 async fn what_webhooks_say_was_removed_goes_whatever_its_number() {
-    let stage = twenty().await;
+    let stage = Stage::with_twenty().await;
     let world = stage.world();
     for i in 0..20 {
         let name = format!("acme/svc-{i}");
@@ -82,7 +65,7 @@ async fn what_webhooks_say_was_removed_goes_whatever_its_number() {
         stage.cue(&events).await;
     }
     stage.work().await;
-    assert_eq!(total(&stage).await, 0);
+    assert_eq!(stage.components().await, 0);
 }
 
 #[tokio::test]
@@ -110,9 +93,9 @@ async fn a_provider_that_is_configured_no_more_takes_its_entities_along() {
 #[tokio::test]
 async fn a_mistyped_organisation_takes_no_more_along_than_the_brake_allows() {
     let typo = |config: &mut Config| config.providers[0].organization = "amce".to_owned();
-    let stage = twenty().await.restart_with(typo).await;
+    let stage = Stage::with_twenty().await.restart_with(typo).await;
     stage.work().await;
-    assert_eq!(total(&stage).await, 15);
+    assert_eq!(stage.components().await, 15);
     assert_eq!(stage.check("removals").await["state"], "degraded");
 }
 
@@ -181,7 +164,7 @@ async fn a_node_id_given_anew_and_a_repository_created_anew_are_found() {
 
 #[tokio::test]
 async fn a_scan_lifts_the_hold_of_what_it_sees_again() {
-    let stage = twenty().await;
+    let stage = Stage::with_twenty().await;
     for i in 0..6 {
         stage.world().hide_repository(TOKEN, &format!("acme/svc-{i}"));
         stage.scan().await;
@@ -210,6 +193,6 @@ async fn the_brake_lets_a_tenth_go_and_no_more() {
             stage.world().hide_repository(TOKEN, &format!("acme/svc-{i}"));
         }
         stage.scan().await;
-        assert_eq!(total(&stage).await, left);
+        assert_eq!(stage.components().await, left);
     }
 }

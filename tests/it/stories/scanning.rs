@@ -8,30 +8,16 @@ use fake_github::{Calls, Fault, NewRepository};
 
 use crate::support::stage::{FILE, PATIENCE, Stage, TOKEN, component};
 
-/// Creates `count` repositories with a file each and tells nobody.
-fn create(stage: &Stage, count: usize) {
-    for i in 0..count {
-        let name = format!("svc-{i}");
-        let new = NewRepository::named(&name).file(FILE, component(&name, "service"));
-        stage.world().create_repository("acme", new);
-    }
-}
-
-async fn total(stage: &Stage) -> u64 {
-    let path = "/api/catalog/entities/by-query?filter=kind=component&limit=0";
-    stage.get(path).await.1["totalItems"].as_u64().expect("a number")
-}
-
 #[tokio::test]
 async fn a_first_scan_finds_everything_and_a_second_one_costs_only_the_listing() {
     let stage = Stage::open().await;
-    create(&stage, 230);
+    stage.create(230);
     for i in 0..40 {
         let new = NewRepository::named(&format!("empty-{i}")).file("README.md", "nothing");
         stage.world().create_repository("acme", new);
     }
     stage.scan().await;
-    assert_eq!(total(&stage).await, 230);
+    assert_eq!(stage.components().await, 230);
     // One for the login, three pages, and the 230 in batches of 50.
     assert!(stage.world().calls().len() <= 1 + 3 + 6, "{}", stage.world().calls().len());
     stage.world().reset_calls();
@@ -75,40 +61,40 @@ async fn an_empty_listing_removes_nothing() {
 #[tokio::test]
 async fn more_lost_repositories_than_the_brake_lets_go_stay_as_a_whole() {
     let stage = Stage::open().await;
-    create(&stage, 20);
+    stage.create(20);
     stage.scan().await;
     for i in 0..6 {
         stage.world().hide_repository(TOKEN, &format!("acme/svc-{i}"));
     }
     stage.scan().await;
-    assert_eq!(total(&stage).await, 20);
+    assert_eq!(stage.components().await, 20);
     assert_eq!(stage.check("scan:github.com/acme").await["state"], "degraded");
     for i in 0..6 {
         stage.world().show_repository(TOKEN, &format!("acme/svc-{i}"));
     }
     stage.scan().await;
-    assert_eq!(total(&stage).await, 20);
+    assert_eq!(stage.components().await, 20);
     assert_eq!(stage.check("scan:github.com/acme").await["state"], "ok");
 }
 
 #[tokio::test]
 async fn the_brake_counts_over_an_hour_however_the_removals_come() {
     let stage = Stage::open().await;
-    create(&stage, 20);
+    stage.create(20);
     stage.scan().await;
     for i in 0..5 {
         stage.world().hide_repository(TOKEN, &format!("acme/svc-{i}"));
     }
     stage.scan().await;
-    assert_eq!(total(&stage).await, 15, "five may go");
+    assert_eq!(stage.components().await, 15, "five may go");
     stage.world().hide_repository(TOKEN, "acme/svc-5");
     stage.scan().await;
-    assert_eq!(total(&stage).await, 15, "the sixth within the hour is held");
+    assert_eq!(stage.components().await, 15, "the sixth within the hour is held");
     let check = stage.check("removals").await;
     assert!(check["detail"].as_str().expect("a text").contains("acme/svc-5"), "{check}");
     stage.clock.advance(Duration::from_secs(3601));
     stage.scan().await;
-    assert_eq!(total(&stage).await, 15, "held waits for approval, not for time");
+    assert_eq!(stage.components().await, 15, "held waits for approval, not for time");
     stage.world().show_repository(TOKEN, "acme/svc-5");
     stage.cue(&stage.world().put_file("acme/svc-5", FILE, component("svc-5", "website"))).await;
     stage.work().await;
@@ -118,30 +104,30 @@ async fn the_brake_counts_over_an_hour_however_the_removals_come() {
 #[tokio::test]
 async fn a_filter_that_hits_more_than_the_brake_allows_removes_nothing() {
     let stage = Stage::open().await;
-    create(&stage, 20);
+    stage.create(20);
     stage.scan().await;
     let typo = |config: &mut Config| {
         config.providers[0].filters.topics_include = vec!["catalgo".to_owned()];
     };
     let stage = stage.restart_with(typo).await;
     stage.scan().await;
-    assert_eq!(total(&stage).await, 20);
+    assert_eq!(stage.components().await, 20);
     assert_eq!(stage.check("scan:github.com/acme").await["state"], "degraded");
 }
 
 #[tokio::test]
 async fn a_scan_that_fails_half_way_removes_nothing_and_is_tried_again() {
     let stage = Stage::open().await;
-    create(&stage, 120);
+    stage.create(120);
     stage.scan().await;
     stage.world().delete_repository("acme/svc-119");
     let owner = Calls::Of(fake_github::CallKind::List);
     stage.world().fail_next(1, owner, Fault::Status(502));
     stage.scan().await;
-    assert_eq!(total(&stage).await, 120);
+    assert_eq!(stage.components().await, 120);
     stage.clock.advance(Duration::from_secs(10));
     stage.work().await;
-    assert_eq!(total(&stage).await, 119);
+    assert_eq!(stage.components().await, 119);
 }
 
 #[tokio::test]
@@ -152,7 +138,7 @@ async fn a_scan_runs_at_the_start_and_again_after_its_frequency() {
         config.providers[0].schedule.initial_delay = Duration::from_secs(5);
     };
     let stage = Stage::with(every, process_file).await;
-    create(&stage, 1);
+    stage.create(1);
     let mut view = stage.app.view.clone();
     stage.clock.wait_for_sleep(Duration::from_secs(5)).await;
     stage.clock.advance(Duration::from_secs(5));

@@ -80,6 +80,30 @@ impl Stage {
         format!("acme/{name}")
     }
 
+    /// Creates `count` repositories with a file each, `acme/svc-0` and so on, and tells nobody.
+    pub fn create(&self, count: usize) {
+        for i in 0..count {
+            let name = format!("svc-{i}");
+            let new = NewRepository::named(&name).file(FILE, component(&name, "service"));
+            self.world().create_repository("acme", new);
+        }
+    }
+
+    /// A stage with twenty such repositories in the catalog.
+    pub async fn with_twenty() -> Self {
+        let stage = Self::open().await;
+        stage.create(20);
+        stage.scan().await;
+        assert_eq!(stage.components().await, 20);
+        stage
+    }
+
+    /// How many components the catalog has.
+    pub async fn components(&self) -> u64 {
+        let path = "/api/catalog/entities/by-query?filter=kind=component&limit=0";
+        self.get(path).await.1["totalItems"].as_u64().expect("a number")
+    }
+
     /// Delivers events, each of which has to be accepted; returns the outcomes.
     pub async fn cue(&self, events: &[Event]) -> Vec<String> {
         let mut outcomes = Vec::new();
