@@ -75,8 +75,6 @@ pub struct App {
     tasks: TaskTracker,
     stop: Stop,
     shutdown_timeout: Duration,
-    /// Who may swap what the receiver knows of branches; dependencies will.
-    _routing: watch::Sender<Arc<Routing>>,
 }
 
 /// The signals of a stop, in order.
@@ -139,8 +137,7 @@ impl App {
         let metrics = Metrics::new(&mut registry);
         let health = Arc::new(Health::new(parts.clock.clone()));
         let (view, watched) = watch::channel(Arc::new(View::empty()));
-        let processing =
-            Processing { process: parts.process, allowed: Arc::new(config.rules.allowed_kinds()) };
+        let processing = Processing::new(parts.process, config.rules.allowed_kinds());
         let feed = ViewFeed {
             store: engine.clone(),
             view,
@@ -150,7 +147,8 @@ impl App {
         };
         let worker = worker(&config, &parts.clock, &engine, processing, &metrics, &health)?;
         let stop = Stop { accept: CancellationToken::new(), hurry: worker.hurry.clone() };
-        let (routing, routed) = watch::channel(Arc::new(routing(&config)?));
+        // Nothing changes it yet; what depends on other branches will.
+        let (_, routing) = watch::channel(Arc::new(routing(&config)?));
         let app = Self {
             public,
             internal,
@@ -161,13 +159,14 @@ impl App {
             tasks: TaskTracker::new(),
             stop,
             shutdown_timeout: config.server.shutdown_timeout,
-            _routing: routing,
         };
-        app.spawn_servers(&config, listeners, routed, Arc::new(registry));
+        app.spawn_servers(&config, listeners, routing, Arc::new(registry));
         match app.load(&feed).await {
             Ok(seq) => app.spawn_work(&config, feed, seq),
             Err(error) => {
-                app.stop().await?;
+                if let Err(late) = app.stop().await {
+                    tracing::warn!(error = %late, "the listeners did not end in time");
+                }
                 return Err(error);
             }
         }

@@ -54,18 +54,19 @@ pub struct Processing {
     pub process: ProcessFile,
     /// The kinds that files may declare.
     pub allowed: Arc<AllowedKinds>,
+    /// Changes whenever the same text might give other entities: such records are made afresh.
+    pub fingerprint: Arc<str>,
 }
 
 impl Processing {
-    /// Changes whenever the same text might give other entities: such records are made afresh.
-    pub fn fingerprint(&self) -> String {
-        let kinds: Vec<String> = self
-            .allowed
-            .0
-            .iter()
-            .map(|(kind, spec_type)| format!("{kind}/{}", spec_type.as_deref().unwrap_or("*")))
-            .collect();
-        format!("{PROCESSING_VERSION}:{}", kinds.join(","))
+    /// Processing by `process` under these kinds.
+    pub fn new(process: ProcessFile, allowed: AllowedKinds) -> Self {
+        let kind = |(kind, spec_type): &(String, Option<String>)| {
+            format!("{kind}/{}", spec_type.as_deref().unwrap_or("*"))
+        };
+        let kinds: Vec<String> = allowed.0.iter().map(kind).collect();
+        let fingerprint = format!("{PROCESSING_VERSION}:{}", kinds.join(",")).into();
+        Self { process, allowed: Arc::new(allowed), fingerprint }
     }
 }
 
@@ -159,7 +160,7 @@ impl Reconciler {
         let is_known = self.membership.undiscovered(host).is_empty();
         let reasons = if is_known && self.membership.of_owner(host, owner).is_empty() {
             Reasons::SCAN
-        } else if record.fingerprint != self.processing.fingerprint() {
+        } else if *record.fingerprint != *self.processing.fingerprint {
             Reasons::REPROCESS
         } else {
             return None;
@@ -336,7 +337,7 @@ impl Planner {
             wanted.iter().any(|w| branch(w) && w.query.path == file.path)
         };
         old.is_some_and(|record| {
-            record.fingerprint == self.processing.fingerprint()
+            *record.fingerprint == *self.processing.fingerprint
                 && record.files.iter().all(is_wanted)
         })
     }
@@ -387,7 +388,7 @@ impl Planner {
             reconciled_at: self.now,
             reconciled_for: hint.reasons,
             cued_at: hint.reasons.from_event().then_some(hint.first_seen),
-            fingerprint: self.processing.fingerprint(),
+            fingerprint: self.processing.fingerprint.to_string(),
             seq: 0,
         };
         Change::Put { record: Box::new(record), texts }

@@ -286,6 +286,9 @@ impl Scanner {
         findings: &mut Findings,
     ) -> Result<Vec<(RepoKey, String)>, EngineError> {
         let leaving = std::mem::take(&mut findings.leaving);
+        if leaving.is_empty() {
+            return Ok(Vec::new());
+        }
         let stored = self.store.summaries(account.clone()).await?;
         // What is approved is on its way out already, one read after the other.
         let counts = |s: &&Summary| s.holds_entities && !s.is_approved;
@@ -320,7 +323,6 @@ impl Scanner {
         let (state, detail) = match &result.error {
             Some(error) => (CheckState::Degraded, format!("the last scan failed: {error}")),
             None if !result.held.is_empty() => {
-                let label = self.accounts.label(account, None);
                 (CheckState::Degraded, held_text(&result.held, &label))
             }
             None => (

@@ -167,11 +167,11 @@ impl Worker {
             [Lease { key: WorkKey::Repo(_), .. }, ..] => self.reconcile(leases).await,
             [lease @ Lease { key: WorkKey::Scan(account), .. }, ..] => {
                 let result = self.scanner.scan(account).await?;
-                self.ended(account, leases, lease, result).await
+                self.ended(lease, result).await
             }
             [lease @ Lease { key: WorkKey::Installations { host, app }, .. }, ..] => {
                 let result = installations::discover(&self.scanner, host, *app).await?;
-                self.ended(&lease.account, leases, lease, result).await
+                self.ended(lease, result).await
             }
             [] => Ok(Vec::new()),
         }
@@ -180,13 +180,12 @@ impl Worker {
     /// Settles a key that was worked alone.
     async fn ended(
         &self,
-        account: &Account,
-        leases: &[Lease],
         lease: &Lease,
         mut result: Result<(), GitHubError>,
     ) -> Result<Vec<Outcome>, EngineError> {
-        self.tell_outage(leases, result.as_mut().err().into_iter()).await;
-        self.gate_if_told(account, leases, result.as_ref().err().into_iter()).await?;
+        let alone = std::slice::from_ref(lease);
+        self.tell_outage(alone, result.as_mut().err().into_iter()).await;
+        self.gate_if_told(&lease.account, alone, result.as_ref().err().into_iter()).await?;
         let outcome = match result {
             Ok(()) => self.settle(lease, Settlement::Done).await?,
             Err(error) => self.failed(lease, error).await?,
@@ -199,10 +198,7 @@ impl Worker {
         self.tell_outage(leases, plans.iter_mut().filter_map(Plan::error_mut)).await;
         let is_read = |lease: &Lease| lease.hint.reasons != Reasons::REPROCESS;
         if let Some(first) = leases.iter().find(|lease| is_read(lease)) {
-            let errors = plans.iter().filter_map(|plan| match plan {
-                Plan::Failed(error) => Some(error),
-                Plan::Apply { .. } | Plan::Panicked(_) => None,
-            });
+            let errors = plans.iter_mut().filter_map(Plan::error_mut).map(|error| &*error);
             self.gate_if_told(&first.account, leases, errors).await?;
         }
         let settled = leases.iter().zip(plans).map(|(lease, plan)| self.carry_out(lease, plan));
@@ -235,21 +231,14 @@ impl Worker {
     }
 
     async fn failed(&self, lease: &Lease, error: GitHubError) -> Result<Outcome, EngineError> {
-        match error {
-            GitHubError::Limited { .. } | GitHubError::Unauthorized(_) | GitHubError::Away(_) => {
-                let settled = self.settle(lease, Settlement::Release).await?;
-                Ok(if settled == Outcome::Stale { settled } else { Outcome::Gated })
-            }
-            GitHubError::Transient(_) | GitHubError::Refused(_) | GitHubError::NoSuchOwner(_) => {
-                let after = back_off(lease.attempt, fastrand::f64());
-                let error = error.to_string();
-                tracing::warn!(
-                    key = %lease.key, attempt = lease.attempt, %error,
-                    "{} failed", shown(lease)
-                );
-                self.settle(lease, Settlement::Retry { error, after }).await
-            }
+        if error.rests_until(self.clock.now()).is_some() {
+            let settled = self.settle(lease, Settlement::Release).await?;
+            return Ok(if settled == Outcome::Stale { settled } else { Outcome::Gated });
         }
+        let after = back_off(lease.attempt, fastrand::f64());
+        let error = error.to_string();
+        tracing::warn!(key = %lease.key, attempt = lease.attempt, %error, "{} failed", shown(lease));
+        self.settle(lease, Settlement::Retry { error, after }).await
     }
 
     async fn panicked(&self, lease: &Lease, what: &str) -> Result<Outcome, EngineError> {
