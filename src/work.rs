@@ -17,7 +17,7 @@ use crate::ids::{Account, AppId, FullName, Host, InvalidId, NodeId, Oid, RepoId}
 /// could still be behind of; older ones are implied by newer ones.
 pub const HINT_PUSHES_MAX: usize = 8;
 
-/// Attempts after which a key is dead: up to 41 minutes of back-off, longer than most incidents.
+/// Attempts after which a key is dead: 20 to 41 minutes of back-off, longer than most incidents.
 pub const ATTEMPTS_MAX: u32 = 8;
 
 /// Longest back-off before the second attempt; from there it grows fourfold.
@@ -242,10 +242,31 @@ pub struct PushKey {
     pub hint: Hint,
 }
 
-/// The wait after failed attempt number `attempt` (from 1): exponential from
-/// [`BACK_OFF_BASE`] to [`BACK_OFF_MAX`] with full jitter, `random` being uniform in 0..1.
+/// The wait after failed attempt number `attempt` (from 1): exponential from [`BACK_OFF_BASE`] to
+/// [`BACK_OFF_MAX`], of which the upper half is left to chance, `random` being uniform in 0..1.
+/// Never near nothing: what has just failed fails at once again, and a life of
+/// [`ATTEMPTS_MAX`] attempts would not outlast a short trouble.
 pub fn back_off(attempt: u32, random: f64) -> Duration {
     let steps = attempt.saturating_sub(1).min(10);
     let ceiling = BACK_OFF_BASE.saturating_mul(1 << (2 * steps)).min(BACK_OFF_MAX);
-    ceiling.mul_f64(random.clamp(0.0, 1.0))
+    ceiling.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_back_off_is_at_least_half_of_what_it_may_be() {
+        let check = |attempt, seconds| {
+            let all = Duration::from_secs(seconds);
+            assert_eq!(back_off(attempt, 0.0), all / 2, "attempt {attempt}");
+            assert_eq!(back_off(attempt, 1.0), all, "attempt {attempt}");
+        };
+        check(1, 2);
+        check(2, 8);
+        check(5, 512);
+        check(6, 900);
+        check(u32::MAX, 900);
+    }
 }
