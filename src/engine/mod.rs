@@ -19,4 +19,8 @@ pub enum EngineError {
     /// The storage holds something this version cannot read. Trying again will not help.
     #[error("storage is not readable: {0}")]
     Corrupt(String),
+    /// What was handed over is beyond a limit of the port; nothing was changed. Trying again will
+    /// not help.
+    #[error("storage does not take it: {0}")]
+    TooLarge(String),
 }

@@ -41,6 +41,13 @@ pub const BRAKE_WINDOW: Duration = Duration::from_secs(3600);
 /// incidents at GitHub, and is not long enough to be forgotten.
 pub const APPROVAL_KEEP: Duration = Duration::from_secs(24 * 3600);
 
+/// Longest name of a note, in bytes: a host, an account and a word fit several times.
+pub const NOTE_NAME_BYTES_MAX: usize = 300;
+
+/// Longest text of a note, in bytes: the ids of 100,000 repositories, and written in one go
+/// without holding up what else the engine does.
+pub const NOTE_BYTES_MAX: usize = 1 << 20;
+
 /// How many repositories of an account may lose all their entities within [`BRAKE_WINDOW`], when
 /// `holding` repositories held entities at its start: the larger of 5 and a tenth, rounded up.
 pub fn allowance(holding: u64) -> u64 {
@@ -143,6 +150,25 @@ pub struct Held {
     pub since: Timestamp,
 }
 
+/// Whether a note of this name and text may be kept: every engine asks before it writes.
+///
+/// # Errors
+/// [`EngineError::TooLarge`] when the name or the text is too long.
+pub fn check_note(name: &str, text: Option<&str>) -> Result<(), EngineError> {
+    if name.len() > NOTE_NAME_BYTES_MAX {
+        let bytes = name.len();
+        let what = format!("a note's name has {bytes} bytes, at most {NOTE_NAME_BYTES_MAX} fit");
+        return Err(EngineError::TooLarge(what));
+    }
+    match text.map(str::len) {
+        Some(bytes) if bytes > NOTE_BYTES_MAX => {
+            let what = format!("note {name} has {bytes} bytes, at most {NOTE_BYTES_MAX} fit");
+            Err(EngineError::TooLarge(what))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The verbs of reconcile, scan and view.
 #[async_trait]
 pub trait Store: Send + Sync {
@@ -187,4 +213,14 @@ pub trait Store: Send + Sync {
     /// for, and pushes the keys, so that a read confirms each removal; atomically and durably.
     /// Keys of other kinds are only pushed. Returns when the approval ends.
     async fn approve(&self, keys: Vec<PushKey>) -> Result<Timestamp, EngineError>;
+
+    /// Keeps a note under a name; `None` forgets it. Notes are small facts that outlive a restart
+    /// and that replicas share: how far a scan is and how the last one ended. Each is whole by
+    /// itself, so the last write wins and no lease guards them. Beyond [`NOTE_NAME_BYTES_MAX`] or
+    /// [`NOTE_BYTES_MAX`] it is refused. A power cut may take the newest back: what they say can
+    /// be found out again.
+    async fn put_note(&self, name: String, text: Option<String>) -> Result<(), EngineError>;
+
+    /// The notes whose names begin with `prefix`, sorted by name (as bytes).
+    async fn notes(&self, prefix: String) -> Result<Vec<(String, String)>, EngineError>;
 }

@@ -215,7 +215,11 @@ impl Receiver {
         let pushing = self.state.queue.push(Push { delivery: Some(delivery), keys });
         let pushed = match tokio::time::timeout(self.state.limits.push_timeout, pushing).await {
             Ok(Ok(pushed)) => pushed,
-            Ok(Err(EngineError::Unavailable(detail) | EngineError::Corrupt(detail))) => {
+            Ok(Err(
+                EngineError::Unavailable(detail)
+                | EngineError::Corrupt(detail)
+                | EngineError::TooLarge(detail),
+            )) => {
                 return Err(Refusal::Unavailable(detail));
             }
             Err(_) => return Err(Refusal::Unavailable("the queue did not answer".to_owned())),

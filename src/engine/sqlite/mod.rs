@@ -12,8 +12,8 @@
 //! # Parts
 //! `open.rs` the lock and why a file cannot be opened, `writer.rs` the thread and its groups,
 //! `session.rs` one group's transaction, `queue.rs` and `store.rs` the commands, `approval.rs`
-//! what the brake lets pass once, `row.rs` what may happen to a key, `read.rs` the reads,
-//! `schema.rs` the file, `columns.rs` between it and our types.
+//! what the brake lets pass once, `note.rs` small facts by name, `row.rs` what may happen to a
+//! key, `read.rs` the reads, `schema.rs` the file, `columns.rs` between it and our types.
 //!
 //! # Leaves out
 //! Network file systems (SQLite's log needs shared memory), more than one process, backups
@@ -22,6 +22,7 @@
 
 mod approval;
 mod columns;
+mod note;
 mod open;
 mod queue;
 mod read;
@@ -378,5 +379,14 @@ impl Store for SqliteEngine {
 
     async fn approve(&self, keys: Vec<PushKey>) -> Result<Timestamp, EngineError> {
         self.submit(Durability::Synced, move |session| approval::approve(session, &keys)).await
+    }
+
+    async fn put_note(&self, name: String, text: Option<String>) -> Result<(), EngineError> {
+        let put = move |session: &mut Session<'_>| note::put(session, &name, text.as_deref());
+        self.submit(Durability::Replayable, put).await
+    }
+
+    async fn notes(&self, prefix: String) -> Result<Vec<(String, String)>, EngineError> {
+        self.readers.run(move |conn| note::beginning(conn, &prefix)).await
     }
 }

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::OpenError;
 
 /// The layout this version reads and writes, kept in `user_version`.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 
 /// Marks the file as ours, kept in `application_id`: "cueL".
 const APPLICATION_ID: i64 = 0x6375_654C;
@@ -143,6 +143,17 @@ CREATE TABLE approval (
 ) WITHOUT ROWID;
 ";
 
+/// What layout 3 has beside layout 2.
+const NOTES: &str = "
+CREATE TABLE note (
+    name TEXT PRIMARY KEY,
+    text TEXT NOT NULL
+);
+";
+
+/// What each layout has beside the one before: the first step leads from layout 1 to 2.
+const STEPS: [&str; 2] = [APPROVALS, NOTES];
+
 /// Opens the file for writing, makes the tables when it is new, and checks it when it is not.
 pub(super) fn open_writer(path: &Path, busy: Duration) -> Result<Connection, OpenError> {
     let sql = |source| OpenError::from_sql(path, source);
@@ -183,16 +194,16 @@ fn set_up(conn: &Connection, busy: Duration, cache_kib: i32) -> rusqlite::Result
 fn create(conn: &Connection) -> rusqlite::Result<()> {
     let tx = conn.unchecked_transaction()?;
     tx.execute_batch(TABLES)?;
-    tx.execute_batch(APPROVALS)?;
+    STEPS.iter().try_for_each(|step| tx.execute_batch(step))?;
     tx.pragma_update(None, "application_id", APPLICATION_ID)?;
     tx.pragma_update(None, "user_version", VERSION)?;
     tx.commit()
 }
 
-/// A file that the version before wrote keeps everything it holds.
-fn from_layout_1(conn: &Connection) -> rusqlite::Result<()> {
+/// A file that a version before wrote keeps everything it holds.
+fn bring_up(conn: &Connection, steps: &[&str]) -> rusqlite::Result<()> {
     let tx = conn.unchecked_transaction()?;
-    tx.execute_batch(APPROVALS)?;
+    steps.iter().try_for_each(|step| tx.execute_batch(step))?;
     tx.pragma_update(None, "user_version", VERSION)?;
     tx.commit()
 }
@@ -204,8 +215,9 @@ fn check(conn: &Connection, path: &Path) -> Result<(), OpenError> {
         return Err(OpenError::NotOurs { path: path.into() });
     }
     let mut version = pragma("user_version").map_err(sql)?;
-    if version == 1 {
-        from_layout_1(conn).map_err(sql)?;
+    let older = usize::try_from(version - 1).ok().and_then(|done| STEPS.get(done..));
+    if let Some(steps) = older.filter(|steps| !steps.is_empty()) {
+        bring_up(conn, steps).map_err(sql)?;
         version = VERSION;
     }
     if version != VERSION {

@@ -10,7 +10,7 @@ mod differential;
 mod lanes;
 mod leases;
 mod ledger;
-
+mod notes;
 mod operators;
 mod pushes;
 mod records;

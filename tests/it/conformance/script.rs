@@ -31,6 +31,7 @@ pub enum Op {
     Approve(Vec<(u64, u64)>),
     Retry(WorkKey),
     Drop(WorkKey),
+    Note { name: String, text: Option<String> },
     Advance(Duration),
     Reopen,
     Look,
@@ -92,6 +93,12 @@ fn push(rng: &mut Rng) -> Op {
     Op::Push { delivery, ignored, keys }
 }
 
+/// Names of which some begin as others do.
+fn note(rng: &mut Rng) -> Op {
+    let name = ["scan:1", "scan:10", "scan:2", "scar", "Scan:1"][rng.usize(0..5)].to_owned();
+    Op::Note { name, text: (rng.u8(0..3) > 0).then(|| format!("t{}", rng.u8(..))) }
+}
+
 /// Draws a step that depends on nothing but the generator.
 pub fn draw(rng: &mut Rng) -> Op {
     match rng.u32(0..1000) {
@@ -134,6 +141,7 @@ pub fn draw(rng: &mut Rng) -> Op {
             _ => Duration::from_secs(rng.u64(1..30)),
         }),
         945..951 => Op::Reopen,
+        951..958 => note(rng),
         _ => Op::Look,
     }
 }
@@ -205,6 +213,9 @@ impl Player {
             }
             Op::Retry(key) => format!("{:?}", engine.retry(key.clone()).await),
             Op::Drop(key) => format!("{:?}", Inspect::drop(&*engine, key.clone()).await),
+            Op::Note { name, text } => {
+                format!("{:?}", engine.put_note(name.clone(), text.clone()).await)
+            }
             Op::Advance(span) => {
                 self.rig.clock.advance(*span);
                 String::new()
@@ -241,6 +252,9 @@ impl Player {
         stats.durability.clear();
         writeln!(seen, "{stats:?} {:?}", engine.deliveries(30).await).unwrap();
         writeln!(seen, "held {:?} seq {:?}", engine.held().await, engine.last_seq().await).unwrap();
+        for prefix in ["", "scan:", "scan:1"] {
+            writeln!(seen, "notes {:?}", engine.notes(prefix.to_owned()).await).unwrap();
+        }
         let last = engine.last_seq().await.unwrap();
         for after in [0, last.saturating_sub(9), last.saturating_sub(3)] {
             writeln!(seen, "changes {:?}", engine.changes(after, 5).await).unwrap();

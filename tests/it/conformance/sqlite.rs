@@ -90,26 +90,34 @@ async fn a_newer_layout_is_refused_by_its_number() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("c.db");
     open(&path).unwrap().close().await;
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 3).unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 4).unwrap();
     let error = open(&path).unwrap_err();
-    assert!(matches!(error, OpenError::Version { found: 3, known: 2, .. }), "{error}");
-    assert!(error.to_string().contains("has layout 3, this cuelight reads layout 2"));
+    assert!(matches!(error, OpenError::Version { found: 4, known: 3, .. }), "{error}");
+    assert!(error.to_string().contains("has layout 4, this cuelight reads layout 3"));
 }
 
 #[tokio::test]
-async fn a_file_of_layout_1_keeps_what_it_holds() {
-    let dir = TempDir::new().unwrap();
-    let path = dir.path().join("c.db");
-    let engine = open(&path).unwrap();
-    engine.push(push_of(7, 1)).await.unwrap();
-    engine.close().await;
-    let older = "DROP TABLE approval; PRAGMA user_version = 1";
-    Connection::open(&path).unwrap().execute_batch(older).unwrap();
-    let engine = open(&path).unwrap();
-    let (waiting, _) = engine.list(State::Waiting, 9).await.unwrap();
-    assert_eq!(waiting[0].key, repo(7));
-    engine.approve(push_of(7, 1).keys).await.unwrap();
-    engine.close().await;
+async fn a_file_of_an_older_layout_keeps_what_it_holds() {
+    for older in [
+        "DROP TABLE note; DROP TABLE approval; PRAGMA user_version = 1",
+        "DROP TABLE note; PRAGMA user_version = 2",
+    ] {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("c.db");
+        let engine = open(&path).unwrap();
+        engine.push(push_of(7, 1)).await.unwrap();
+        engine.close().await;
+        Connection::open(&path).unwrap().execute_batch(older).unwrap();
+        let engine = open(&path).unwrap();
+        let (waiting, _) = engine.list(State::Waiting, 9).await.unwrap();
+        assert_eq!(waiting[0].key, repo(7));
+        engine.approve(push_of(7, 1).keys).await.unwrap();
+        engine.put_note("name".to_owned(), Some("text".to_owned())).await.unwrap();
+        engine.close().await;
+        let engine = open(&path).unwrap();
+        assert_eq!(engine.notes(String::new()).await.unwrap().len(), 1);
+        engine.close().await;
+    }
 }
 
 #[tokio::test]

@@ -62,6 +62,7 @@ struct Memory {
     held: Vec<Held>,
     /// Repository, account and end of every approval.
     approvals: Vec<(RepoKey, Account, Timestamp)>,
+    notes: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone)]

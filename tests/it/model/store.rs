@@ -8,7 +8,7 @@ use cuelight::clock::Timestamp;
 use cuelight::engine::record::RepoRecord;
 use cuelight::engine::store::{
     APPROVAL_KEEP, Applied, Apply, BRAKE_WINDOW, Cause, Change, ChangeEntry, Held, Seq, Summary,
-    allowance,
+    allowance, check_note,
 };
 use cuelight::engine::{EngineError, Store};
 use cuelight::ids::{Account, Oid};
@@ -211,5 +211,18 @@ impl Store for Model {
         let end = self.command(|memory, now| memory.approve(keys, now));
         self.pushed.notify_one();
         Ok(end)
+    }
+
+    async fn put_note(&self, name: String, text: Option<String>) -> Result<(), EngineError> {
+        check_note(&name, text.as_deref())?;
+        let notes = &mut self.state.lock().unwrap().notes;
+        notes.remove(&name);
+        notes.extend(text.map(|text| (name, text)));
+        Ok(())
+    }
+
+    async fn notes(&self, prefix: String) -> Result<Vec<(String, String)>, EngineError> {
+        let notes = self.state.lock().unwrap().notes.clone();
+        Ok(notes.into_iter().filter(|(name, _)| name.starts_with(&prefix)).collect())
     }
 }

@@ -81,4 +81,12 @@ impl Store for FaultyStore {
     async fn approve(&self, keys: Vec<PushKey>) -> Result<Timestamp, EngineError> {
         self.inner.approve(keys).await
     }
+
+    async fn put_note(&self, name: String, text: Option<String>) -> Result<(), EngineError> {
+        self.inner.put_note(name, text).await
+    }
+
+    async fn notes(&self, prefix: String) -> Result<Vec<(String, String)>, EngineError> {
+        self.inner.notes(prefix).await
+    }
 }

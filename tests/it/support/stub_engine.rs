@@ -173,4 +173,12 @@ impl Store for StubEngine {
     async fn approve(&self, _: Vec<PushKey>) -> Result<Timestamp, EngineError> {
         Err(outside())
     }
+
+    async fn put_note(&self, _: String, _: Option<String>) -> Result<(), EngineError> {
+        Err(outside())
+    }
+
+    async fn notes(&self, _: String) -> Result<Vec<(String, String)>, EngineError> {
+        Err(outside())
+    }
 }
