@@ -5,6 +5,8 @@
 //! then does anything ask GitHub. Stop: no new deliveries,
 //! then no new work, then the storage is closed; whatever is under way is finished or given back.
 
+mod build;
+
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -18,32 +20,27 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::accounts::Accounts;
 use crate::catalog::process_file;
 use crate::catalog::view::View;
-use crate::clock::{Clock, SharedClock, SystemClock, Timestamp};
-use crate::config::{Config, Frequency, GitHubApp, Provider, Storage};
+use crate::clock::{Clock, SharedClock, SystemClock};
+use crate::config::{Config, Provider, Storage};
 use crate::engine::queue::{Inspect, push_all};
 use crate::engine::record::RepoRecord;
 use crate::engine::sqlite::{Options, SqliteEngine};
 use crate::engine::store::Seq;
-use crate::github::{AppSettings, GitHub, HostSettings};
 use crate::health::{CheckState, Health};
 use crate::http::internal;
 use crate::http::listener::{self, Limits};
 use crate::http::public::{self, PublicState, ReceiveLimits};
-use crate::http::state::{Info, InternalState, ProviderInfo, Webhooks};
-use crate::ids::{Account, AppId, Host};
-use crate::membership::Membership;
-use crate::operate::Operator;
-use crate::reconcile::{ProcessFile, Processing, Reconciler, panic_text};
-use crate::scan::{ScanBoard, Scanner};
-use crate::schedule::Scheduler;
+use crate::http::state::Webhooks;
+use crate::ids::{Account, Host};
+use crate::reconcile::{ProcessFile, Processing, panic_text};
 use crate::telemetry::Metrics;
 use crate::view_feed::ViewFeed;
 use crate::webhook::route::Routing;
 use crate::webhook::signature::Secrets;
 use crate::worker::Worker;
+use build::{Ports, info, internal_state, scheduler, worker};
 
 /// What a test may want to hand in instead of the real thing.
 pub struct Parts {
@@ -145,7 +142,8 @@ impl App {
             metrics: metrics.clone(),
             health: health.clone(),
         };
-        let worker = worker(&config, &parts.clock, &engine, processing, &metrics, &health)?;
+        let ports = Ports::new(&engine);
+        let worker = worker(&config, &parts.clock, &ports, processing, &metrics, &health)?;
         let stop = Stop { accept: CancellationToken::new(), hurry: worker.hurry.clone() };
         // Nothing changes it yet; what depends on other branches will.
         let (_, routing) = watch::channel(Arc::new(routing(&config)?));
@@ -203,18 +201,7 @@ impl App {
     /// # Errors
     /// When GitHub does not say who the account is, or the storage fails.
     pub async fn push_scan(&self, provider: &Provider) -> Result<Account, String> {
-        self.scheduler().push_scan(provider).await.map_err(|error| error.to_string())
-    }
-
-    fn scheduler(&self) -> Scheduler {
-        let scanner = &self.worker.scanner;
-        Scheduler {
-            accounts: scanner.accounts.clone(),
-            queue: scanner.queue.clone(),
-            board: scanner.board.clone(),
-            clock: scanner.clock.clone(),
-            health: scanner.health.clone(),
-        }
+        scheduler(&self.worker).push_scan(provider).await.map_err(|error| error.to_string())
     }
 
     fn spawn_servers(
@@ -236,22 +223,11 @@ impl App {
                 ..ReceiveLimits::default()
             },
         });
-        let internal = internal::router(InternalState {
-            view: self.view.clone(),
-            queue: self.engine.clone(),
-            inspect: self.engine.clone(),
-            store: self.engine.clone(),
-            operator: Operator {
-                scanner: self.worker.scanner.clone(),
-                scheduler: self.scheduler(),
-            },
-            health: self.worker.health.clone(),
-            registry,
-            metrics: self.worker.metrics.clone(),
-            auth: config.server.internal_auth.clone(),
-            clock: self.worker.clock.clone(),
-            info: info(config, self.worker.clock.now()),
-        });
+        let ports = Ports::new(&self.engine);
+        let view = self.view.clone();
+        let auth = config.server.internal_auth.clone();
+        let state = internal_state(config, &ports, &self.worker, view, registry, auth);
+        let internal = internal::router(state);
         let limits = |connections_max| Limits {
             connections_max,
             shutdown_timeout: self.shutdown_timeout / 2,
@@ -279,7 +255,8 @@ impl App {
         }
         for provider in &config.providers {
             let check = format!("schedule:{}", provider.id);
-            self.spawn(&check, self.scheduler().run(provider.clone(), stop.clone()));
+            let runs = scheduler(&self.worker).run(provider.clone(), stop.clone());
+            self.spawn(&check, runs);
         }
     }
 }
@@ -324,27 +301,6 @@ fn open(storage: &Storage, clock: &SharedClock) -> anyhow::Result<Arc<SqliteEngi
     Ok(SqliteEngine::open(path, clock.clone(), Options::default())?)
 }
 
-fn github(config: &Config, clock: &SharedClock, metrics: &Metrics) -> anyhow::Result<GitHub> {
-    let mut hosts = Vec::new();
-    for integration in &config.integrations {
-        hosts.push(HostSettings {
-            host: Host::parse(&integration.host)?,
-            api_base_url: integration.api_base_url.clone(),
-            token: integration.token.clone(),
-            apps: integration.apps.iter().map(app_settings).collect(),
-        });
-    }
-    Ok(GitHub::new(hosts, clock.clone(), metrics.clone())?)
-}
-
-fn app_settings(app: &GitHubApp) -> AppSettings {
-    AppSettings {
-        id: AppId(app.id),
-        private_key: app.private_key.clone(),
-        allowed_owners: app.allowed_owners.clone(),
-    }
-}
-
 fn routing(config: &Config) -> anyhow::Result<Routing> {
     let mut hosts = Vec::new();
     for integration in &config.integrations {
@@ -352,74 +308,6 @@ fn routing(config: &Config) -> anyhow::Result<Routing> {
     }
     let branches = config.providers.iter().filter_map(|p| p.filters.branch.clone()).collect();
     Ok(Routing { hosts, branches, ..Routing::default() })
-}
-
-fn info(config: &Config, started_at: Timestamp) -> Info {
-    let Storage::Sqlite(path) = &config.storage;
-    let schedule = |frequency: &Frequency| match frequency {
-        Frequency::Every(span) => format!("every {} s", span.as_secs()),
-        Frequency::Cron(text) => format!("cron {text}"),
-        Frequency::Manual => "manual".to_owned(),
-    };
-    let provider = |provider: &Provider| ProviderInfo {
-        id: provider.id.clone(),
-        host: provider.host.clone(),
-        organization: provider.organization.clone(),
-        app: provider.app,
-        catalog_paths: provider.catalog_paths.clone(),
-        schedule: schedule(&provider.schedule.frequency),
-    };
-    let is_off = config.webhooks.secrets.is_empty();
-    Info {
-        version: env!("CARGO_PKG_VERSION"),
-        started_at,
-        webhooks: if is_off { Webhooks::Off } else { Webhooks::On },
-        storage_url: format!("sqlite:{}", path.display()),
-        workers: config.workers,
-        providers: config.providers.iter().map(provider).collect(),
-    }
-}
-
-fn worker(
-    config: &Config,
-    clock: &SharedClock,
-    engine: &Arc<SqliteEngine>,
-    processing: Processing,
-    metrics: &Metrics,
-    health: &Arc<Health>,
-) -> anyhow::Result<Worker> {
-    let github = github(config, clock, metrics)?;
-    let membership = Arc::new(Membership::new(config.providers.clone()));
-    let accounts = Arc::new(Accounts::new(github.clone(), membership.clone()));
-    let scanner = Scanner {
-        github: github.clone(),
-        accounts: accounts.clone(),
-        membership: membership.clone(),
-        queue: engine.clone(),
-        store: engine.clone(),
-        clock: clock.clone(),
-        health: health.clone(),
-        metrics: metrics.clone(),
-        board: Arc::new(ScanBoard::default()),
-    };
-    let reconciler = Reconciler {
-        github,
-        accounts,
-        store: engine.clone(),
-        membership,
-        processing,
-        clock: clock.clone(),
-    };
-    Ok(Worker {
-        queue: engine.clone(),
-        store: engine.clone(),
-        reconciler: Arc::new(reconciler),
-        scanner: Arc::new(scanner),
-        clock: clock.clone(),
-        metrics: metrics.clone(),
-        health: health.clone(),
-        hurry: CancellationToken::new(),
-    })
 }
 
 /// Completes on SIGTERM or SIGINT.
