@@ -2,44 +2,71 @@
 //! installed: learnt from GitHub, remembered in memory.
 //!
 //! A login may be renamed and is no identity, so it is asked again before every scan; between
-//! scans the last answer serves.
+//! scans the last answer serves. An account is *lost* when an App that was installed on it is no
+//! longer, as GitHub confirmed by the installation's id, or when the catalog holds repositories of
+//! it at the start and nothing covers it any more; and when no provider names it besides. What
+//! becomes of its repositories is not decided here.
 
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::github::{GitHub, GitHubError, Installation, Owner};
-use crate::ids::{Account, AppId, FullName, Host, InvalidId, OwnerId};
+use crate::github::{GitHub, GitHubError, Installation, InstallationState, Owner};
+use crate::ids::{Account, AppId, FullName, Host, InvalidId};
 use crate::membership::Membership;
 
-/// The number from which on an owner's id is no owner's but an App's own account: far above
-/// GitHub's ids, below the largest integer of SQLite.
-const APP_ACCOUNTS: u64 = 1 << 62;
-
-/// The account under which an App's own key waits, so that its trouble is its own.
-pub fn app_account(host: &Host, app: AppId) -> Account {
-    Account { host: host.clone(), owner: OwnerId(APP_ACCOUNTS | app.0) }
-}
+pub use crate::ids::app_account;
 
 /// Where an App is installed.
 #[derive(Debug, Clone)]
 pub struct Discovered {
     /// Now.
     pub installations: Vec<Installation>,
-    /// The logins where it was before, and is no longer.
-    pub lost: Vec<String>,
+    /// Accounts that it sees otherwise than when it was last asked: new ones, unsuspended ones,
+    /// such as switched between all and selected repositories.
+    pub changed: Vec<Account>,
+    /// Accounts of the host that are lost.
+    pub lost: Vec<(Account, Loss)>,
+}
+
+/// An account that nothing covers any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loss {
+    /// Its last login.
+    pub login: String,
+    /// Whether GitHub has said by the installation's id that it is no more. Else it is only absent
+    /// from every list.
+    pub is_confirmed: bool,
 }
 
 /// The accounts of the configuration, as far as they are known.
 pub struct Accounts {
     github: GitHub,
     membership: Arc<Membership>,
-    known: RwLock<HashMap<Account, Owner>>,
+    learnt: RwLock<Learnt>,
+}
+
+#[derive(Default)]
+struct Learnt {
+    known: HashMap<Account, Owner>,
+    /// By App, as last listed.
+    installed: BTreeMap<(Host, AppId), BTreeMap<Account, Installation>>,
+    lost: BTreeMap<Account, Loss>,
+    /// Accounts that the catalog had repositories of at the start, with a login.
+    recorded: BTreeMap<Account, String>,
 }
 
 impl Accounts {
     /// Nothing known yet.
     pub fn new(github: GitHub, membership: Arc<Membership>) -> Self {
-        Self { github, membership, known: RwLock::default() }
+        Self { github, membership, learnt: RwLock::default() }
+    }
+
+    /// Takes in that the catalog holds a repository of an account.
+    pub fn note_recorded(&self, account: &Account, login: &str) {
+        let mut learnt = self.write();
+        if !learnt.recorded.contains_key(account) {
+            learnt.recorded.insert(account.clone(), login.to_owned());
+        }
     }
 
     /// Asks GitHub which account `login` is now.
@@ -52,15 +79,15 @@ impl Accounts {
         Ok(owner)
     }
 
-    /// The owner behind an account: from memory, else by asking for every provider's login on its
-    /// host; `None` when all of them are others.
+    /// The owner behind an account that a provider names: from memory, else by asking for every
+    /// provider's login on its host; `None` when all of them are others.
     ///
     /// # Errors
     /// As GitHub answers for a login that may be this account's.
     pub async fn owner(&self, account: &Account) -> Result<Option<Owner>, GitHubError> {
         let mut failed = None;
         for provider in self.membership.providers() {
-            if self.known(account).is_some() {
+            if self.ours(account).is_some() {
                 break;
             }
             if provider.host != account.host.as_str() {
@@ -72,34 +99,120 @@ impl Accounts {
             };
             failed = asked.or(failed);
         }
-        match (self.known(account), failed) {
+        match (self.ours(account), failed) {
             (None, Some(error)) => Err(error),
             (owner, _) => Ok(owner),
         }
+    }
+
+    /// The same, once it is known whose the account's repositories are.
+    ///
+    /// # Errors
+    /// As GitHub answers.
+    pub async fn owner_to_scan(&self, account: &Account) -> Result<Option<Owner>, GitHubError> {
+        let owner = self.owner(account).await?;
+        self.ready_for(&account.host, owner.as_ref().map(|owner| owner.login.as_str())).await?;
+        Ok(owner)
     }
 
     /// Whether a repository called `name` shows an account to be none that a provider names.
     pub fn is_stranger(&self, account: &Account, name: Option<&FullName>) -> bool {
         let names_no_provider =
             |name: &FullName| self.membership.of_owner(&account.host, name.owner()).is_empty();
-        self.known(account).is_none()
+        let never_known = self.known(account).is_none()
             && name.is_some_and(names_no_provider)
-            && self.membership.undiscovered(&account.host).is_empty()
+            && self.membership.undiscovered(&account.host).is_empty();
+        never_known || self.lost(account).is_some()
     }
 
     /// Asks GitHub where an App is installed now.
     ///
     /// # Errors
-    /// As GitHub answers; what was known before stays known.
+    /// As GitHub answers, or when a list leaves out an installation that is there; what was known
+    /// before stays known.
     pub async fn discover(&self, host: &Host, app: AppId) -> Result<Discovered, GitHubError> {
         // The App's own account has a name for people, also when GitHub says nothing.
         let own = Owner { account: app_account(host, app), login: format!("app {app}") };
         self.remember([own]);
         let installations = self.github.installations(host, app).await?;
+        let now: BTreeMap<Account, Installation> =
+            installations.iter().map(|it| (it.owner.account.clone(), it.clone())).collect();
+        let place = (host.clone(), app);
+        let before = self.read().installed.get(&place).cloned().unwrap_or_default();
+        for (account, gone) in before.iter().filter(|(account, _)| !now.contains_key(account)) {
+            if !self.github.confirm_uninstalled(account, app).await? {
+                return Err(GitHubError::Transient(format!(
+                    "{host} lists no installation of App {app} on {}, which is there",
+                    gone.owner.login
+                )));
+            }
+        }
         let logins: Vec<&str> = installations.iter().map(|i| i.owner.login.as_str()).collect();
-        let lost = self.membership.learn(host, app, &logins);
+        self.membership.learn(host, app, &logins);
         self.remember(installations.iter().map(|installation| installation.owner.clone()));
-        Ok(Discovered { installations, lost })
+        let state = |it: &Installation| -> InstallationState { it.state };
+        let is_other =
+            |it: &&Installation| before.get(&it.owner.account).map(state) != Some(it.state);
+        let changed =
+            installations.iter().filter(is_other).map(|it| it.owner.account.clone()).collect();
+        self.write().installed.insert(place, now);
+        Ok(Discovered { installations, changed, lost: self.settle_lost(host, before) })
+    }
+
+    /// Works out who is lost on a host, now that an App has been asked: `before` is where it was.
+    fn settle_lost(
+        &self,
+        host: &Host,
+        before: BTreeMap<Account, Installation>,
+    ) -> Vec<(Account, Loss)> {
+        let is_ours = |login: &str| !self.membership.of_owner(host, login).is_empty();
+        let may_judge =
+            self.membership.discovers(host) && self.membership.undiscovered(host).is_empty();
+        let mut guard = self.write();
+        let learnt = &mut *guard;
+        let uninstalled = before
+            .into_values()
+            .map(|it| (it.owner.account, Loss { login: it.owner.login, is_confirmed: true }));
+        let absent =
+            learnt.recorded.iter().filter(|(account, _)| may_judge && account.host == *host);
+        let absent = absent.map(|(account, login)| {
+            (account.clone(), Loss { login: login.clone(), is_confirmed: false })
+        });
+        for (account, loss) in uninstalled.chain(absent) {
+            learnt.lost.entry(account).or_insert(loss);
+        }
+        let installed = &learnt.installed;
+        learnt.lost.retain(|account, loss| {
+            let is_installed = installed.values().any(|of_app| of_app.contains_key(account));
+            !is_installed && !is_ours(&loss.login)
+        });
+        let of_host = learnt.lost.iter().filter(|(account, _)| account.host == *host);
+        of_host.map(|(account, loss)| (account.clone(), loss.clone())).collect()
+    }
+
+    /// Whether and how an account is lost.
+    pub fn lost(&self, account: &Account) -> Option<Loss> {
+        self.read().lost.get(account).cloned()
+    }
+
+    /// Forgets a lost account that the catalog has nothing of any more.
+    pub fn forget(&self, account: &Account) {
+        let mut learnt = self.write();
+        learnt.lost.remove(account);
+        learnt.recorded.remove(account);
+        learnt.known.remove(account);
+    }
+
+    /// Asks again what Apps may see of an account: a signed event said that it has changed.
+    ///
+    /// # Errors
+    /// As GitHub answers.
+    pub async fn regranted(&self, account: &Account) -> Result<(), GitHubError> {
+        self.github.doubt_selection(account);
+        for app in self.github.apps(&account.host) {
+            self.discover(&account.host, app).await?;
+        }
+        Ok(())
     }
 
     /// Learns where the Apps of a host's providers are installed, if that is not known yet: before
@@ -114,15 +227,28 @@ impl Accounts {
         Ok(())
     }
 
+    /// The same for the repositories of one owner. One that a provider names waits for no App:
+    /// until all are known, its repositories are read, and none is taken for a stranger's.
+    ///
+    /// # Errors
+    /// As GitHub answers.
+    pub async fn ready_for(&self, host: &Host, login: Option<&str>) -> Result<(), GitHubError> {
+        if login.is_some_and(|login| self.membership.is_named(host, login)) {
+            return Ok(());
+        }
+        self.ready(host).await
+    }
+
     fn remember(&self, owners: impl IntoIterator<Item = Owner>) {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.extend(owners.into_iter().map(|owner| (owner.account.clone(), owner)));
+        let owners = owners.into_iter().map(|owner| (owner.account.clone(), owner));
+        self.write().known.extend(owners);
     }
 
     /// The account for people, `github.com/acme`: by the login last learnt, else by the owner of
     /// `hint`, a repository of it, else by its number.
     pub fn label(&self, account: &Account, hint: Option<&FullName>) -> String {
         let known = self.known(account).map(|owner| owner.login);
+        let known = known.or_else(|| self.lost(account).map(|loss| loss.login));
         let login = known.or_else(|| hint.map(|name| name.owner().to_owned()));
         login.map_or_else(
             || account.to_string(),
@@ -131,7 +257,21 @@ impl Accounts {
     }
 
     fn known(&self, account: &Account) -> Option<Owner> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).get(account).cloned()
+        self.read().known.get(account).cloned()
+    }
+
+    /// The known owner, if a provider names it.
+    fn ours(&self, account: &Account) -> Option<Owner> {
+        let is_ours = |it: &Owner| !self.membership.of_owner(&account.host, &it.login).is_empty();
+        self.known(account).filter(is_ours)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Learnt> {
+        self.learnt.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Learnt> {
+        self.learnt.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod build;
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ use crate::http::internal;
 use crate::http::listener::{self, Limits};
 use crate::http::public::{self, PublicState, ReceiveLimits};
 use crate::http::state::Webhooks;
-use crate::ids::{Account, Host};
+use crate::ids::{Account, AppId, Host};
 use crate::reconcile::{ProcessFile, Processing, panic_text};
 use crate::telemetry::Metrics;
 use crate::view_feed::ViewFeed;
@@ -174,7 +175,11 @@ impl App {
     /// Loads the view and pushes what the records themselves say is due.
     async fn load(&self, feed: &ViewFeed) -> anyhow::Result<Seq> {
         let mut due = Vec::new();
-        let look = |record: &RepoRecord| due.extend(self.worker.reconciler.due_at_start(record));
+        let accounts = &self.worker.scanner.accounts;
+        let look = |record: &RepoRecord| {
+            accounts.note_recorded(&record.account, record.full_name.owner());
+            due.extend(self.worker.reconciler.due_at_start(record));
+        };
         let seq = feed.load(look).await.context("cannot load the catalog")?;
         push_all(&*self.engine, due).await?;
         Ok(seq)
@@ -302,12 +307,14 @@ fn open(storage: &Storage, clock: &SharedClock) -> anyhow::Result<Arc<SqliteEngi
 }
 
 fn routing(config: &Config) -> anyhow::Result<Routing> {
-    let mut hosts = Vec::new();
+    let (mut hosts, mut apps) = (Vec::new(), HashSet::new());
     for integration in &config.integrations {
-        hosts.push(Host::parse(&integration.host)?);
+        let host = Host::parse(&integration.host)?;
+        apps.extend(integration.apps.iter().map(|app| (host.clone(), AppId(app.id))));
+        hosts.push(host);
     }
     let branches = config.providers.iter().filter_map(|p| p.filters.branch.clone()).collect();
-    Ok(Routing { hosts, branches, ..Routing::default() })
+    Ok(Routing { hosts, branches, apps, ..Routing::default() })
 }
 
 /// Completes on SIGTERM or SIGINT.

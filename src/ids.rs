@@ -143,6 +143,15 @@ impl FromStr for Account {
     }
 }
 
+/// The number from which on an owner's id is no owner's but an App's own account: far above
+/// GitHub's ids, below the largest integer of SQLite.
+const APP_ACCOUNTS: u64 = 1 << 62;
+
+/// The account under which an App's own key waits, so that its trouble is its own.
+pub fn app_account(host: &Host, app: AppId) -> Account {
+    Account { host: host.clone(), owner: OwnerId(APP_ACCOUNTS | app.0) }
+}
+
 /// A repository's `owner/name`, in the case GitHub shows it. A name, not an identity.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -59,12 +59,23 @@ impl Membership {
         apps.filter(|app| !installed.contains_key(&(host.clone(), *app))).collect()
     }
 
-    /// Takes in where an App is installed now; returns where it no longer is.
-    pub fn learn(&self, host: &Host, app: AppId, logins: &[&str]) -> Vec<String> {
+    /// Takes in where an App is installed now.
+    pub fn learn(&self, host: &Host, app: AppId, logins: &[&str]) {
         let now: BTreeSet<String> = logins.iter().map(|login| login.to_ascii_lowercase()).collect();
         let mut installed = self.installed.write().unwrap_or_else(PoisonError::into_inner);
-        let before = installed.insert((host.clone(), app), now.clone()).unwrap_or_default();
-        before.difference(&now).cloned().collect()
+        installed.insert((host.clone(), app), now);
+    }
+
+    /// Whether a provider names this login as its organisation, so that no App has to be asked
+    /// whether the owner is ours.
+    pub fn is_named(&self, host: &Host, login: &str) -> bool {
+        let names = |p: &Provider| p.app.is_none() && p.organization.eq_ignore_ascii_case(login);
+        self.on_host(host).any(names)
+    }
+
+    /// Whether Apps say who is ours on a host.
+    pub fn discovers(&self, host: &Host) -> bool {
+        self.on_host(host).any(|provider| provider.app.is_some())
     }
 
     /// The logins whose repositories a provider reads: its organisation's, or those that its App

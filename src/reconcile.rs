@@ -8,6 +8,8 @@
 //! repository is not there, or showed it under an owner or with flags that the configuration does
 //! not want. Whether the removal may go through now is the store's decision (the brake).
 
+mod ours;
+
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -115,13 +117,17 @@ impl Reconciler {
         let keys: Vec<RepoKey> = leases.iter().filter_map(repo_key).collect();
         let records = self.store.get(keys.clone()).await?;
         let Some(first) = leases.first() else { return Ok(Vec::new()) };
-        if let Err(error) = self.accounts.ready(&first.account.host).await {
+        if let Err(error) = self.whose(leases, &records).await {
             return Ok(leases.iter().map(|_| Plan::Failed(error.clone())).collect());
         }
         let files = self.membership.wanted_on_host(&first.account.host);
         if files.is_empty() {
             // The configuration names nobody there any more, and there is nobody to ask.
-            return Ok(records.iter().map(|record| removal(record.as_ref())).collect());
+            return Ok(records.iter().map(|record| ours::removal(record.as_ref())).collect());
+        }
+        if let Some(loss) = self.accounts.lost(&first.account) {
+            let pairs = leases.iter().zip(&records);
+            return Ok(pairs.map(|(lease, it)| ours::let_go(lease, it.as_ref(), &loss)).collect());
         }
         let mut units = Vec::with_capacity(leases.len());
         let mut reads = Vec::with_capacity(leases.len());
@@ -185,7 +191,10 @@ impl Reconciler {
         queries: &[FileQuery],
     ) -> Result<Seen, GitHubError> {
         match (&seen, record) {
-            (Ok(Seen::Gone), Some(record)) if record.account != lease.account => {
+            (Ok(Seen::Gone), Some(record))
+                if record.account != lease.account
+                    && self.accounts.lost(&record.account).is_none() =>
+            {
                 let read =
                     RepoRead { key: record.key.clone(), node_id: Some(record.node_id.clone()) };
                 let again = self.github.read(&record.account, &[read], queries).await;
@@ -256,12 +265,6 @@ fn admits(membership: &Membership, record: &RepoRecord) -> bool {
     matches!(standing, Standing::Member(_))
 }
 
-/// The plan for a repository of a host that no provider names.
-fn removal(record: Option<&RepoRecord>) -> Plan {
-    let change = record.is_some().then_some(Change::Remove);
-    Plan::Apply { change, settlement: Settlement::Done, cause: Cause::Other }
-}
-
 /// The repository of a `Repo` key.
 pub fn repo_key(lease: &Lease) -> Option<RepoKey> {
     match &lease.key {
@@ -313,6 +316,12 @@ impl Planner {
                          entities stay as they are", repository.full_name
                     );
                     (None, false)
+                }
+                Standing::Stranger
+                    if !self.membership.undiscovered(&repository.key.host).is_empty() =>
+                {
+                    let what = "it has another owner, and whose accounts are ours is not known yet";
+                    return Plan::Failed(GitHubError::Refused(what.to_owned()));
                 }
                 Standing::FilteredOut(_) | Standing::Stranger => {
                     let was_member = old.is_some_and(|record| admits(&self.membership, record));

@@ -148,11 +148,7 @@ impl Scanner {
     pub async fn scan(&self, account: &Account) -> Result<Result<(), GitHubError>, EngineError> {
         let started_at = self.clock.now();
         let mut findings = Findings::default();
-        let owner = match self.accounts.ready(&account.host).await {
-            Ok(()) => self.accounts.owner(account).await,
-            Err(error) => Err(error),
-        };
-        let outcome = match owner {
+        let outcome = match self.accounts.owner_to_scan(account).await {
             Ok(Some(owner)) => self.list(&owner, &mut findings).await?,
             // No provider names it any more: there is nothing to compare with.
             Ok(None) => {

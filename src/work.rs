@@ -143,7 +143,13 @@ impl Reasons {
     /// The schedule said so.
     pub const SCHEDULE: Self = Self(1 << 7);
 
-    const NAMES: [(Self, &'static str); 8] = [
+    /// A signed event said that what an App may see has changed: where it is installed, or which
+    /// repositories are selected.
+    pub const GRANT: Self = Self(1 << 8);
+    /// A signed event said that an App was uninstalled from the account.
+    pub const UNINSTALLED: Self = Self(1 << 9);
+
+    const NAMES: [(Self, &'static str); 10] = [
         (Self::PUSH, "push"),
         (Self::CREATED, "created"),
         (Self::DELETED, "deleted"),
@@ -152,6 +158,8 @@ impl Reasons {
         (Self::REFRESH, "refresh"),
         (Self::REPROCESS, "reprocess"),
         (Self::SCHEDULE, "schedule"),
+        (Self::GRANT, "grant"),
+        (Self::UNINSTALLED, "uninstalled"),
     ];
 
     /// Both sets together.

@@ -166,11 +166,13 @@ impl Worker {
         match leases {
             [Lease { key: WorkKey::Repo(_), .. }, ..] => self.reconcile(leases).await,
             [lease @ Lease { key: WorkKey::Scan(account), .. }, ..] => {
-                let result = self.scanner.scan(account).await?;
+                let reasons = lease.hint.reasons;
+                let result = installations::scan(&self.scanner, account, reasons).await?;
                 self.ended(lease, result).await
             }
             [lease @ Lease { key: WorkKey::Installations { host, app }, .. }, ..] => {
-                let result = installations::discover(&self.scanner, host, *app).await?;
+                let reasons = lease.hint.reasons;
+                let result = installations::discover(&self.scanner, host, *app, reasons).await?;
                 self.ended(lease, result).await
             }
             [] => Ok(Vec::new()),

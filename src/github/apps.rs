@@ -2,20 +2,19 @@
 //!
 //! The list of installations is asked for once for all who wait, and asked again when it is old
 //! and does not have what is looked for. An installation is matched by its account's database id.
-//! Suspended installations, installations on selected repositories and such as have vanished
-//! while we ran are errors and never a reason to try other credentials: those might see less, and
-//! what they do not see would look gone.
+//! A suspended installation is an error and never a reason to try other credentials: those might
+//! see less, and what they do not see would look gone. So is one that has vanished while we ran,
+//! until GitHub has [confirmed](App::confirm_uninstalled) by its id that it is no more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared};
 use serde::Deserialize;
 
 use super::auth::{InstallationId, Signer, Tokens};
+use super::flight::Flights;
 use super::transport::{ANSWER_BYTES_MAX, JSON, Transport};
 use super::{AppSettings, GitHubError, Installation, InstallationState, Owner, SetupError};
 use crate::clock::Timestamp;
@@ -49,9 +48,20 @@ type Listed = Result<Arc<Listing>, GitHubError>;
 #[derive(Default)]
 struct Directory {
     listing: Option<Arc<Listing>>,
-    flight: Option<Shared<BoxFuture<'static, Listed>>>,
-    /// Accounts that were in a list since the start.
-    once: BTreeSet<OwnerId>,
+    /// A list that was asked for before the last doubt is not kept.
+    doubts: u64,
+    /// The last installation of every account that was in a list since the start.
+    once: BTreeMap<OwnerId, InstallationId>,
+    /// Accounts of which GitHub has confirmed that the App was uninstalled.
+    uninstalled: BTreeSet<OwnerId>,
+}
+
+/// Why an App gives no credentials.
+pub(super) enum NotFound {
+    /// It could not be asked whether it is installed there.
+    Silent(GitHubError),
+    /// It is or was installed there and must not be used.
+    Barred(GitHubError),
 }
 
 /// Whose installation is looked for.
@@ -66,7 +76,8 @@ pub(super) struct App {
     pub(super) id: AppId,
     pub(super) tokens: Tokens,
     lister: Arc<Lister>,
-    directory: Mutex<Directory>,
+    directory: Arc<Mutex<Directory>>,
+    flights: Flights<Listed>,
 }
 
 impl fmt::Debug for App {
@@ -88,7 +99,8 @@ impl App {
             id: settings.id,
             tokens: Tokens::new(transport.clone(), signer.clone()),
             lister: Arc::new(Lister { transport: transport.clone(), signer, allowed }),
-            directory: Mutex::default(),
+            directory: Arc::default(),
+            flights: Flights::default(),
         })
     }
 
@@ -96,25 +108,25 @@ impl App {
     ///
     /// # Errors
     /// When GitHub does not say, or when there is one that must not be used.
-    pub(super) async fn find(&self, whose: Whose<'_>) -> Result<Option<Installed>, GitHubError> {
-        let mut listing = self.known_or_asked().await?;
+    pub(super) async fn find(&self, whose: Whose<'_>) -> Result<Option<Installed>, NotFound> {
+        let mut listing = self.known_or_asked().await.map_err(NotFound::Silent)?;
         let usable = listing.get(whose).is_some_and(|found| found.shown.state.is_usable());
         if !usable && self.lister.transport.clock.now() >= listing.asked_at + LIST_AGE_MAX {
             // What is known serves on while GitHub cannot say more.
-            listing = self.asked().await.unwrap_or(listing);
+            listing = self.asked(When::NowOrUnderWay).await.unwrap_or(listing);
         }
         match listing.get(whose) {
             Some(found) => match found.shown.why_not(self.id) {
-                Some(why) => Err(GitHubError::Unauthorized(why)),
+                Some(why) => Err(NotFound::Barred(GitHubError::Unauthorized(why))),
                 None => Ok(Some(found.clone())),
             },
             None => match whose {
-                Whose::Owner(owner) if self.lock().once.contains(&owner) => {
-                    Err(GitHubError::Unauthorized(format!(
-                        "App {} is no longer installed on account {owner}, or no longer allowed \
-                         there; nothing of it is removed, install it again",
+                Whose::Owner(owner) if self.has_vanished(owner) => {
+                    Err(NotFound::Barred(GitHubError::Unauthorized(format!(
+                        "App {} is no longer installed on account {owner}; nothing of it is \
+                         removed before GitHub confirms that",
                         self.id
-                    )))
+                    ))))
                 }
                 _ => Ok(None),
             },
@@ -123,49 +135,85 @@ impl App {
 
     /// The installations as GitHub lists them now.
     pub(super) async fn list(&self) -> Result<Vec<Installation>, GitHubError> {
-        let listing = self.asked().await?;
+        let listing = self.asked(When::FromNow).await?;
         Ok(listing.by_owner.values().map(|found| found.shown.clone()).collect())
+    }
+
+    /// Whether the App is no longer installed on an account where it was since the start: the
+    /// installation is 404 under the App's JWT. From then on the account is none of the App's.
+    pub(super) async fn confirm_uninstalled(&self, owner: OwnerId) -> Result<bool, GitHubError> {
+        let Some(id) = self.lock().once.get(&owner).copied() else { return Ok(false) };
+        let lister = &self.lister;
+        let is_there = lister.transport.counted(lister.is_there(id).await)?;
+        if !is_there {
+            self.lock().uninstalled.insert(owner);
+        }
+        Ok(!is_there)
     }
 
     /// Makes the next [`find`](Self::find) ask again: what the list says was refused.
     pub(super) fn doubt(&self) {
-        self.lock().listing = None;
+        let mut directory = self.lock();
+        directory.listing = None;
+        directory.doubts += 1;
+    }
+
+    fn has_vanished(&self, owner: OwnerId) -> bool {
+        let directory = self.lock();
+        directory.once.contains_key(&owner) && !directory.uninstalled.contains(&owner)
     }
 
     async fn known_or_asked(&self) -> Listed {
         let known = self.lock().listing.clone();
         match known {
             Some(listing) => Ok(listing),
-            None => self.asked().await,
+            None => self.asked(When::NowOrUnderWay).await,
         }
     }
 
-    async fn asked(&self) -> Listed {
-        let flight = {
-            let mut directory = self.lock();
-            let begin = || {
-                let lister = self.lister.clone();
-                async move { lister.transport.counted(lister.list().await) }.boxed().shared()
-            };
-            directory.flight.get_or_insert_with(begin).clone()
-        };
-        let listed = flight.clone().await;
-        let mut directory = self.lock();
-        if directory.flight.as_ref().is_some_and(|present| present.ptr_eq(&flight)) {
-            directory.flight = None;
+    async fn asked(&self, when: When) -> Listed {
+        let (lister, directory) = (self.lister.clone(), self.directory.clone());
+        let ask = async move {
+            let doubts = lock(&directory).doubts;
+            let listed = lister.transport.counted(lister.list().await);
             if let Ok(listing) = &listed {
-                directory.once.extend(listing.by_owner.keys().copied());
-                directory.listing = Some(listing.clone());
-                let ids: BTreeSet<_> = listing.by_owner.values().map(|found| found.id).collect();
-                self.tokens.keep(|id| ids.contains(&id));
+                let mut directory = lock(&directory);
+                for (owner, found) in &listing.by_owner {
+                    directory.once.insert(*owner, found.id);
+                    directory.uninstalled.remove(owner);
+                }
+                if directory.doubts == doubts {
+                    directory.listing = Some(listing.clone());
+                }
             }
+            listed
+        };
+        let listed = match when {
+            When::NowOrUnderWay => self.flights.join(ask),
+            When::FromNow => self.flights.join_next(ask),
+        };
+        let listed = listed.await;
+        if let Ok(listing) = &listed {
+            let ids: BTreeSet<_> = listing.by_owner.values().map(|found| found.id).collect();
+            self.tokens.keep(|id| ids.contains(&id));
         }
         listed
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Directory> {
-        self.directory.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Directory> {
+        lock(&self.directory)
     }
+}
+
+/// How fresh a list has to be.
+#[derive(Clone, Copy)]
+enum When {
+    NowOrUnderWay,
+    FromNow,
+}
+
+fn lock(directory: &Mutex<Directory>) -> MutexGuard<'_, Directory> {
+    directory.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Listing {
@@ -236,6 +284,20 @@ impl Lister {
         })
     }
 
+    /// Whether an installation exists, by its id.
+    async fn is_there(&self, id: InstallationId) -> Result<bool, GitHubError> {
+        let transport = &self.transport;
+        let bearer = self.signer.bearer(transport.clock.now())?;
+        let segments = ["app", "installations", &id.0.to_string()];
+        let answer = transport.get(&bearer, &segments, None, JSON, ANSWER_BYTES_MAX).await;
+        let answer = answer.map_err(|broken| broken.into_error(&transport.host))?;
+        match answer.status {
+            200 => Ok(true),
+            404 => Ok(false),
+            _ => Err(self.signer.refusal(transport, &answer)),
+        }
+    }
+
     fn decode(&self, wire: WireInstallation) -> Option<Installed> {
         let account = wire.account?;
         let login = account.login?;
@@ -247,7 +309,7 @@ impl Lister {
         }
         let state = match (wire.suspended_at, wire.repository_selection.as_str()) {
             (Some(_), _) => InstallationState::Suspended,
-            (None, "all") => InstallationState::Usable,
+            (None, "all") => InstallationState::All,
             (None, _) => InstallationState::Selected,
         };
         let host = self.transport.host.clone();

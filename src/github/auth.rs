@@ -209,8 +209,8 @@ async fn mint(
         201 => {}
         404 => {
             return Err(GitHubError::Unauthorized(format!(
-                "App {app} is no longer installed on {login}; nothing of it is removed, install \
-                 it again"
+                "App {app} is no longer installed on {login}; nothing of it is removed before \
+                 GitHub confirms that"
             )));
         }
         _ => return Err(signer.refusal(transport, &answer)),

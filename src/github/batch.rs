@@ -91,7 +91,10 @@ impl<'a> Batch<'a> {
         }
         match self.rest_repository(at).await {
             Ok(Some(node_id)) => return Some(Pending { at, node_id }),
-            Ok(None) => self.results[at] = Some(Ok(Seen::Gone)),
+            Ok(None) => {
+                let gone = self.session.doubts().map_or(Ok(Seen::Gone), Err);
+                self.results[at] = Some(gone);
+            }
             Err(trouble) => self.failed(at, trouble),
         }
         None

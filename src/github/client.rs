@@ -7,11 +7,12 @@ use std::sync::Arc;
 use hyper::header::HeaderValue;
 use secrecy::ExposeSecret;
 
-use super::apps::{App, Whose};
+use super::apps::{App, NotFound, Whose};
 use super::auth::secret_header;
 use super::batch::Batch;
 use super::find;
 use super::limits::untrue;
+use super::selected::{self, Selections};
 use super::session::{Credential, Session};
 use super::transport::Transport;
 use super::wire::{self, Data, WireOwner};
@@ -35,6 +36,7 @@ struct At {
     transport: Arc<Transport>,
     token: Option<HeaderValue>,
     apps: Vec<Arc<App>>,
+    selections: Selections,
 }
 
 impl fmt::Debug for GitHub {
@@ -88,7 +90,8 @@ impl GitHub {
 
     /// One page of the owner's own repositories in the order of their creation, files with oids
     /// only. `after` is a [`Page::next`]; `first` is at most 100. An answer with any error is no
-    /// page: half a list looks like removals.
+    /// page: half a list looks like removals. Where an App sees selected repositories only, these
+    /// are listed, by their ids.
     pub async fn list(
         &self,
         owner: &Owner,
@@ -97,7 +100,14 @@ impl GitHub {
         files: &[FileQuery],
     ) -> Result<Page, GitHubError> {
         let account = &owner.account;
-        let session = self.at(&account.host)?.session(Whose::Owner(account.owner)).await?;
+        let at = self.at(&account.host)?;
+        let session = at.session(Whose::Owner(account.owner)).await?;
+        if let Some(part) = at.selections.part(&session, after, first).await? {
+            let ids: Vec<_> = part.ids.iter().collect();
+            let body = wire::listed_body(&ids, files);
+            return asked(&session, body, |data| selected::page_of(&data, part, owner, files))
+                .await;
+        }
         let login = &owner.login;
         let body = wire::list_body(login, after, first, files);
         asked(&session, body, |data| page(&owner_in(data, login)?, owner, files)).await
@@ -112,11 +122,14 @@ impl GitHub {
         files: &[FileQuery],
     ) -> Vec<Result<Seen, GitHubError>> {
         let session = match self.at(&account.host) {
-            Ok(at) => at.session(Whose::Owner(account.owner)).await,
+            Ok(at) => at.session(Whose::Owner(account.owner)).await.map(|session| (at, session)),
             Err(error) => Err(error),
         };
         match session {
-            Ok(session) => Batch::new(&session, reads, files).read().await,
+            Ok((at, session)) => {
+                let seen = Batch::new(&session, reads, files).read().await;
+                at.selections.narrow(&session, account, seen).await
+            }
             Err(error) => reads.iter().map(|_| Err(error.clone())).collect(),
         }
     }
@@ -141,13 +154,42 @@ impl GitHub {
         host: &Host,
         app: AppId,
     ) -> Result<Vec<Installation>, GitHubError> {
-        let at = self.at(host)?;
-        match at.apps.iter().find(|configured| configured.id == app) {
-            Some(app) => app.list().await,
-            None => Err(GitHubError::Unauthorized(format!(
-                "App {app} is not among the `apps` of {host} in `integrations.github`"
-            ))),
+        self.app(host, app)?.list().await
+    }
+
+    /// The Apps of a host.
+    pub fn apps(&self, host: &Host) -> Vec<AppId> {
+        self.hosts.get(host).into_iter().flat_map(|at| &at.apps).map(|app| app.id).collect()
+    }
+
+    /// Whether an App is no longer installed on an account where it was since the start, as
+    /// `GET /app/installations/{id}` says. Once that is so, the account is asked with whatever
+    /// other credentials there are.
+    ///
+    /// # Errors
+    /// As GitHub answers, or when the App is not among the settings.
+    pub async fn confirm_uninstalled(
+        &self,
+        account: &Account,
+        app: AppId,
+    ) -> Result<bool, GitHubError> {
+        self.app(&account.host, app)?.confirm_uninstalled(account.owner).await
+    }
+
+    /// Forgets which repositories of an account are selected: that may have changed.
+    pub fn doubt_selection(&self, account: &Account) {
+        if let Some(at) = self.hosts.get(&account.host) {
+            at.selections.doubt(account.owner);
         }
+    }
+
+    fn app(&self, host: &Host, app: AppId) -> Result<&Arc<App>, GitHubError> {
+        let found = self.at(host)?.apps.iter().find(|configured| configured.id == app);
+        found.ok_or_else(|| {
+            GitHubError::Unauthorized(format!(
+                "App {app} is not among the `apps` of {host} in `integrations.github`"
+            ))
+        })
     }
 
     fn at(&self, host: &Host) -> Result<&At, GitHubError> {
@@ -174,14 +216,15 @@ impl At {
         };
         let app = |settings| App::new(settings, &transport).map(Arc::new);
         let apps = settings.apps.into_iter().map(app).collect::<Result<_, _>>()?;
-        Ok(Self { transport, token, apps })
+        Ok(Self { transport, token, apps, selections: Selections::default() })
     }
 
-    /// The credentials of an account: the App that is installed on it, else the token. While one
-    /// App cannot say whether it is installed there, and no other is, nothing else is tried:
-    /// weaker credentials would see less, and the rest would look gone.
+    /// The credentials of an account: the App that is installed on it, else the token. Where an
+    /// App must not be used, and no other is installed, nothing else is tried: weaker credentials
+    /// would see less, and the rest would look gone. While one only cannot say whether it is
+    /// installed there, the token shows what is there, and nothing is taken for gone.
     async fn session(&self, whose: Whose<'_>) -> Result<Session, GitHubError> {
-        let mut silent = None;
+        let (mut silent, mut barred) = (None, None);
         for app in &self.apps {
             match app.find(whose).await {
                 Ok(Some(installed)) => {
@@ -189,15 +232,19 @@ impl At {
                     return Ok(Session::new(&self.transport, credential));
                 }
                 Ok(None) => {}
-                Err(error) => silent = silent.or(Some(error)),
+                Err(NotFound::Silent(error)) => silent = silent.or(Some(error)),
+                Err(NotFound::Barred(error)) => barred = barred.or(Some(error)),
             }
         }
-        match (silent, &self.token) {
-            (Some(error), _) => Err(error),
-            (None, Some(token)) => {
+        match (barred, silent, &self.token) {
+            (Some(error), _, _) | (None, Some(error), None) => Err(error),
+            (None, Some(error), Some(token)) => {
+                Ok(Session::unsure(&self.transport, token.clone(), error))
+            }
+            (None, None, Some(token)) => {
                 Ok(Session::new(&self.transport, Credential::Token(token.clone())))
             }
-            (None, None) => Err(self.no_credentials(whose)),
+            (None, None, None) => Err(self.no_credentials(whose)),
         }
     }
 

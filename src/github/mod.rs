@@ -10,7 +10,9 @@ mod auth;
 mod batch;
 mod client;
 mod find;
+mod flight;
 mod limits;
+mod selected;
 mod session;
 mod transport;
 mod wire;
@@ -64,21 +66,21 @@ pub struct Installation {
     pub state: InstallationState,
 }
 
-/// Whether an installation may be used.
+/// How much an installation sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InstallationState {
-    /// It sees all repositories of the account.
-    Usable,
-    /// Its owner or GitHub has suspended it.
-    Suspended,
-    /// It sees some repositories only, which cannot be told yet from such as are gone.
+    /// All repositories of the account.
+    All,
+    /// Those that were selected for it.
     Selected,
+    /// Nothing now: its owner or GitHub has suspended it.
+    Suspended,
 }
 
 impl InstallationState {
     /// Whether tokens are asked for.
     pub const fn is_usable(self) -> bool {
-        matches!(self, Self::Usable)
+        !matches!(self, Self::Suspended)
     }
 }
 
@@ -86,15 +88,12 @@ impl Installation {
     /// Why it is not used, for people; `None` when it is.
     pub fn why_not(&self, app: AppId) -> Option<String> {
         let login = &self.owner.login;
-        match self.state {
-            InstallationState::Usable => None,
-            InstallationState::Suspended => Some(format!(
-                "the installation of App {app} on {login} is suspended; nothing of it is read or                  removed until it is not"
-            )),
-            InstallationState::Selected => Some(format!(
-                "App {app} is installed on selected repositories of {login}, which is not built                  yet; nothing of it is read or removed, install it on all repositories"
-            )),
-        }
+        (self.state == InstallationState::Suspended).then(|| {
+            format!(
+                "the installation of App {app} on {login} is suspended; nothing of it is read or \
+                 removed until it is not"
+            )
+        })
     }
 }
 
@@ -163,7 +162,8 @@ pub struct RepoRead {
 #[derive(Debug, Clone)]
 pub enum Seen {
     /// It does not exist for our credentials, as `GET /repositories/{id}` said, and GraphQL
-    /// before it where a node id was known.
+    /// before it where a node id was known; or the App is installed on selected repositories, and
+    /// it is none of them.
     Gone,
     /// It exists.
     Found(Box<Repository>),

@@ -1,18 +1,22 @@
 //! A transport with one account's credentials: the token, or an App's installation.
 //!
 //! An installation's token that GitHub refuses with 401 is renewed and the call made once more;
-//! whatever GitHub says then stands.
+//! whatever GitHub says then stands. A session that is *unsure* has the token of the host while an
+//! App cannot say whether the account is its own: what it shows is there, what it does not show is
+//! not known to be gone.
 
 use std::sync::Arc;
 
 use hyper::header::HeaderValue;
 
-use super::GitHubError;
 use super::apps::{App, Installed};
 use super::auth::Token;
 use super::transport::{Answer, Broken, Transport};
+use super::{GitHubError, InstallationState};
+use crate::ids::{AppId, OwnerId};
 
 /// What a call is made with.
+#[derive(Clone)]
 pub(super) enum Credential {
     /// The configured token.
     Token(HeaderValue),
@@ -26,14 +30,37 @@ pub(super) enum Credential {
 }
 
 /// One account's way to its host.
+#[derive(Clone)]
 pub(super) struct Session {
     pub(super) transport: Arc<Transport>,
     credential: Credential,
+    unsure: Option<GitHubError>,
 }
 
 impl Session {
     pub(super) fn new(transport: &Arc<Transport>, credential: Credential) -> Self {
-        Self { transport: transport.clone(), credential }
+        Self { transport: transport.clone(), credential, unsure: None }
+    }
+
+    /// With the host's token because an App could not be asked: `why`.
+    pub(super) fn unsure(transport: &Arc<Transport>, token: HeaderValue, why: GitHubError) -> Self {
+        let unsure = Some(why);
+        Self { transport: transport.clone(), credential: Credential::Token(token), unsure }
+    }
+
+    /// Why nothing that is not shown may be taken for gone.
+    pub(super) fn doubts(&self) -> Option<GitHubError> {
+        let why = self.unsure.as_ref()?;
+        let what = "not shown to the token, and an App that might see it cannot be asked";
+        Some(GitHubError::Refused(format!("{what}: {why}")))
+    }
+
+    /// Whose list of selected repositories says what there is; `None` when all are seen.
+    pub(super) fn selected(&self) -> Option<(AppId, OwnerId)> {
+        let Credential::Installation { app, installed } = &self.credential else { return None };
+        let shown = &installed.shown;
+        let is_selected = shown.state == InstallationState::Selected;
+        is_selected.then_some((app.id, shown.owner.account.owner))
     }
 
     /// Posts a GraphQL body; the answer has status 200.
@@ -56,11 +83,22 @@ impl Session {
         accept: &'static str,
         bytes_max: usize,
     ) -> Result<Answer, Broken> {
+        self.get_with(segments, None, accept, bytes_max).await
+    }
+
+    /// The same with a query.
+    pub(super) async fn get_with(
+        &self,
+        segments: &[&str],
+        query: Option<&str>,
+        accept: &'static str,
+        bytes_max: usize,
+    ) -> Result<Answer, Broken> {
         let with = self.authorization().await?;
         let at = &self.transport;
-        let answer = at.get(with.header(), segments, None, accept, bytes_max).await?;
+        let answer = at.get(with.header(), segments, query, accept, bytes_max).await?;
         match self.renewed(with, &answer).await? {
-            Some(with) => at.get(with.header(), segments, None, accept, bytes_max).await,
+            Some(with) => at.get(with.header(), segments, query, accept, bytes_max).await,
             None => Ok(answer),
         }
     }

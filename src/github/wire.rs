@@ -69,8 +69,16 @@ pub(super) fn list_body(
 
 /// The query for repositories by node id, with the text of their files.
 pub(super) fn read_body(ids: &[&NodeId], files: &[FileQuery]) -> String {
-    let fields = "oid byteSize isTruncated isBinary text";
-    let (declared, fields, mut variables) = file_fields(files, fields);
+    nodes_body(ids, files, "oid byteSize isTruncated isBinary text")
+}
+
+/// The query for a page of repositories by node id, files with oids only.
+pub(super) fn listed_body(ids: &[&NodeId], files: &[FileQuery]) -> String {
+    nodes_body(ids, files, "oid")
+}
+
+fn nodes_body(ids: &[&NodeId], files: &[FileQuery], of_blob: &str) -> String {
+    let (declared, fields, mut variables) = file_fields(files, of_blob);
     let query = format!(
         "query Read($ids: [ID!]!{declared}) {{ rateLimit {{ cost }} \
          nodes(ids: $ids) {{ ... on Repository {{ {} {fields} }} }} }}",

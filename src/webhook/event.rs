@@ -13,7 +13,7 @@ use serde::de::IgnoredAny;
 pub use super::wire::DecodeError;
 use super::wire::{self, Text};
 use crate::clock::Timestamp;
-use crate::ids::{FullName, NodeId, Oid, OwnerId, RepoId};
+use crate::ids::{AppId, FullName, NodeId, Oid, OwnerId, RepoId};
 
 /// Most characters kept of an action that we do not know.
 const ACTION_CHARS_MAX: usize = 100;
@@ -31,6 +31,8 @@ pub enum Event<'a> {
     RepositoryPublished(About<'a>),
     /// `installation_repositories`: an App was given repositories, or lost them.
     GrantChanged(GrantChange, Grant<'a>),
+    /// `installation`: an App was installed on an account, or that changed or ended.
+    InstallationChanged(InstallationChange, AboutInstallation<'a>),
     /// Anything else; it leads to no work.
     Unhandled(Unhandled),
 }
@@ -183,6 +185,58 @@ impl GrantChange {
     }
 }
 
+/// The actions of `installation`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InstallationChange {
+    /// `created`
+    Created,
+    /// `deleted`
+    Deleted,
+    /// `suspend`
+    Suspended,
+    /// `unsuspend`
+    Unsuspended,
+    /// `new_permissions_accepted`
+    PermissionsAccepted,
+}
+
+impl InstallationChange {
+    const ALL: [Self; 5] = [
+        Self::Created,
+        Self::Deleted,
+        Self::Suspended,
+        Self::Unsuspended,
+        Self::PermissionsAccepted,
+    ];
+
+    /// The action as GitHub writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Deleted => "deleted",
+            Self::Suspended => "suspend",
+            Self::Unsuspended => "unsuspend",
+            Self::PermissionsAccepted => "new_permissions_accepted",
+        }
+    }
+
+    fn parse(action: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|change| change.as_str() == action)
+    }
+}
+
+/// What an `installation` event is about. The repositories it lists are not read: the account is
+/// listed anyway.
+#[derive(Debug, Clone, Deserialize)]
+pub struct AboutInstallation<'a> {
+    /// Which.
+    #[serde(borrow)]
+    pub installation: Installation<'a>,
+    /// Who did it.
+    #[serde(borrow)]
+    pub sender: Option<Sender<'a>>,
+}
+
 /// Which repositories an App may see now, or no longer.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Grant<'a> {
@@ -203,6 +257,8 @@ pub struct Grant<'a> {
 /// An installation of an App.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Installation<'a> {
+    /// Whose installation.
+    pub app_id: Option<AppId>,
     /// The user or organisation it is installed on.
     #[serde(borrow)]
     pub account: InstallationAccount<'a>,
@@ -276,6 +332,9 @@ pub fn decode<'a>(event: &str, json: &'a [u8]) -> Result<Event<'a>, DecodeError>
         "repository" => with_action(event, json, RepositoryChange::parse, Event::RepositoryChanged),
         "installation_repositories" => {
             with_action(event, json, GrantChange::parse, Event::GrantChanged)
+        }
+        "installation" => {
+            with_action(event, json, InstallationChange::parse, Event::InstallationChanged)
         }
         _ => unhandled(event, false, json),
     }

@@ -7,12 +7,12 @@
 use std::collections::HashSet;
 
 use super::event::{
-    About, Event, Grant, GrantChange, Granted, Push, Repository, RepositoryChange, Sender,
-    Unhandled,
+    About, AboutInstallation, Event, Grant, GrantChange, Granted, Installation, InstallationChange,
+    Push, Repository, RepositoryChange, Sender, Unhandled,
 };
 use super::wire::Text;
 use crate::clock::Timestamp;
-use crate::ids::{Account, FullName, Host};
+use crate::ids::{Account, AppId, FullName, Host, app_account};
 use crate::work::{Hint, Lane, PushHint, PushKey, Reasons, RepoKey, WorkKey};
 
 /// What routing knows of the rest of the program.
@@ -24,6 +24,9 @@ pub struct Routing {
     pub branches: HashSet<String>,
     /// Branches that some entity depends on, of any repository.
     pub dependency_branches: HashSet<String>,
+    /// The Apps of the configured integrations. Events about any other App's installations say
+    /// nothing about what we may see.
+    pub apps: HashSet<(Host, AppId)>,
 }
 
 /// What an event leads to.
@@ -68,6 +71,9 @@ pub fn route(event: Event<'_>, routing: &Routing, received_at: Timestamp) -> Rou
             route_about(about, None, routing, Hint::new(Reasons::CHANGED, received_at))
         }
         Event::GrantChanged(change, grant) => route_grant(change, grant, routing, received_at),
+        Event::InstallationChanged(change, about) => {
+            route_installation(change, about, routing, received_at)
+        }
         Event::Unhandled(unhandled) => ignore_unhandled(unhandled),
     }
 }
@@ -131,35 +137,97 @@ fn route_grant(
     received_at: Timestamp,
 ) -> Routed {
     let action = Some(change.as_str().to_owned());
-    let ignore = |reason| Routed {
-        keys: vec![],
-        ignored: Some(reason),
-        action: action.clone(),
-        repository: None,
+    let installation = grant.installation;
+    let account = match account_of(&installation, grant.sender.as_ref(), routing) {
+        Ok(account) => account,
+        Err(reason) => return ignored(action, reason),
     };
-    let owner = grant.installation.account;
-    let host = match configured_host(owner.html_url.as_ref(), grant.sender.as_ref(), routing) {
-        Ok(host) => host,
-        Err(reason) => return ignore(reason),
-    };
-    let account = Account { host, owner: owner.id };
-    let key = |granted: Granted, reasons| PushKey {
+    let app = configured_app(&installation, &account.host, routing);
+    let grant_of_ours = app.map_or(Reasons::default(), |_| Reasons::GRANT);
+    let key = |granted: Granted, reasons: Reasons| PushKey {
         key: WorkKey::Repo(RepoKey { host: account.host.clone(), id: granted.id }),
         account: account.clone(),
         lane: Lane::Event,
         hint: Hint {
             node_id: granted.node_id,
             name: Some(granted.full_name),
-            ..Hint::new(reasons, received_at)
+            ..Hint::new(reasons.and(grant_of_ours), received_at)
         },
     };
     let added = grant.repositories_added.into_iter().map(|g| key(g, Reasons::CREATED));
     let removed = grant.repositories_removed.into_iter().map(|g| key(g, Reasons::DELETED));
-    let keys: Vec<PushKey> = added.chain(removed).collect();
+    let mut keys: Vec<PushKey> = added.chain(removed).collect();
+    // The selection may have switched between all and some, which the list of installations says.
+    keys.extend(app.map(|app| installations_key(&account.host, app, Reasons::GRANT, received_at)));
     if keys.is_empty() {
-        return ignore("names no repository".to_owned());
+        return ignored(action, "names no repository".to_owned());
     }
     Routed { keys, ignored: None, action, repository: None }
+}
+
+/// The App's list is asked for again, and the account is scanned; a suspended one cannot be.
+fn route_installation(
+    change: InstallationChange,
+    about: AboutInstallation<'_>,
+    routing: &Routing,
+    received_at: Timestamp,
+) -> Routed {
+    let action = Some(change.as_str().to_owned());
+    let installation = about.installation;
+    let account = match account_of(&installation, about.sender.as_ref(), routing) {
+        Ok(account) => account,
+        Err(reason) => return ignored(action, reason),
+    };
+    let Some(app) = configured_app(&installation, &account.host, routing) else {
+        let which = installation.app_id.map_or_else(String::new, |app| format!(" {app}"));
+        return ignored(action, format!("App{which} is not configured on {}", account.host));
+    };
+    let reasons = match change {
+        InstallationChange::Deleted => Reasons::GRANT.and(Reasons::UNINSTALLED),
+        InstallationChange::Created
+        | InstallationChange::Suspended
+        | InstallationChange::Unsuspended
+        | InstallationChange::PermissionsAccepted => Reasons::GRANT,
+    };
+    let mut keys = vec![installations_key(&account.host, app, reasons, received_at)];
+    if change != InstallationChange::Suspended {
+        let hint = Hint::new(reasons, received_at);
+        let key = WorkKey::Scan(account.clone());
+        keys.push(PushKey { key, account, lane: Lane::Event, hint });
+    }
+    Routed { keys, ignored: None, action, repository: None }
+}
+
+fn installations_key(host: &Host, app: AppId, reasons: Reasons, received_at: Timestamp) -> PushKey {
+    PushKey {
+        key: WorkKey::Installations { host: host.clone(), app },
+        account: app_account(host, app),
+        lane: Lane::Event,
+        hint: Hint::new(reasons, received_at),
+    }
+}
+
+/// Whose repositories an installation sees.
+fn account_of(
+    installation: &Installation<'_>,
+    sender: Option<&Sender<'_>>,
+    routing: &Routing,
+) -> Result<Account, String> {
+    let owner = &installation.account;
+    let host = configured_host(owner.html_url.as_ref(), sender, routing)?;
+    Ok(Account { host, owner: owner.id })
+}
+
+fn configured_app(
+    installation: &Installation<'_>,
+    host: &Host,
+    routing: &Routing,
+) -> Option<AppId> {
+    installation.app_id.filter(|app| routing.apps.contains(&(host.clone(), *app)))
+}
+
+fn ignored(action: Option<String>, reason: String) -> Routed {
+    Routed { keys: vec![], ignored: Some(reason), action, repository: None }
 }
 
 /// The configured host an event comes from, or why it is ignored. A page of the repository or

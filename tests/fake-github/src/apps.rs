@@ -2,16 +2,19 @@
 //!
 //! An App calls as itself with a JWT that is checked as GitHub does: RS256 by the registered key,
 //! `iss` its id, `iat` not in the future, `exp` at most 10 minutes ahead, all by the fake's time.
-//! An installation's token sees the repositories of its account only and ends after an hour.
+//! An installation's token sees the repositories of its account only and ends after an hour. One on
+//! selected repositories sees these and, as everybody, the account's public ones; which are
+//! selected is told by `GET /installation/repositories`.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde_json::{Value, json};
 
 use crate::calls::CallKind;
+use crate::payload::{self, Event};
 use crate::server::Reply;
-use crate::state::{Owner, State, Token, World};
+use crate::state::{Owner, Repository, State, Token, World};
 use crate::time::iso;
 
 /// How long an installation's token lives, as on GitHub.
@@ -33,11 +36,22 @@ pub enum Selection {
 }
 
 #[derive(Debug, Clone)]
-struct Installed {
-    app: u64,
+pub(crate) struct Installed {
+    pub(crate) app: u64,
     owner: u64,
-    selection: Selection,
-    suspended_at: Option<i64>,
+    pub(crate) selection: Selection,
+    /// Repositories by id, where some are selected.
+    selected: BTreeSet<u64>,
+    pub(crate) suspended_at: Option<i64>,
+}
+
+impl Selection {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Selected => "selected",
+        }
+    }
 }
 
 /// All Apps.
@@ -62,27 +76,74 @@ impl World {
         assert!(state.apps.keys.contains_key(&app), "the test names an unknown App {app}");
         let owner = state.owner_id(login);
         let id = state.next_id();
-        let installed = Installed { app, owner, selection, suspended_at: None };
+        let selected = BTreeSet::new();
+        let installed = Installed { app, owner, selection, selected, suspended_at: None };
         state.apps.installations.insert(id, installed);
         id
     }
 
-    /// Suspends an installation: its tokens are refused from now on.
-    pub fn suspend_installation(&self, installation: u64) {
+    /// Suspends an installation: its tokens are refused from now on. `installation.suspend`.
+    pub fn suspend_installation(&self, installation: u64) -> Event {
         let mut state = self.lock();
         let now = state.now;
         state.apps.installation_mut(installation).suspended_at = Some(now);
+        state.installation_event("suspend", installation)
     }
 
-    /// Lets a suspended installation go on.
-    pub fn unsuspend_installation(&self, installation: u64) {
-        self.lock().apps.installation_mut(installation).suspended_at = None;
+    /// Lets a suspended installation go on. `installation.unsuspend`.
+    pub fn unsuspend_installation(&self, installation: u64) -> Event {
+        let mut state = self.lock();
+        state.apps.installation_mut(installation).suspended_at = None;
+        state.installation_event("unsuspend", installation)
     }
 
-    /// Uninstalls: the installation and its tokens are no more.
-    pub fn uninstall_app(&self, installation: u64) {
+    /// Uninstalls: the installation and its tokens are no more. `installation.deleted`.
+    pub fn uninstall_app(&self, installation: u64) -> Event {
         self.revoke_installation_tokens(installation);
-        self.lock().apps.installations.remove(&installation);
+        let mut state = self.lock();
+        let event = state.installation_event("deleted", installation);
+        state.apps.installations.remove(&installation);
+        event
+    }
+
+    /// Selects further repositories; an installation on all is from then on one on these.
+    /// `installation_repositories.added`.
+    pub fn select(&self, installation: u64, full_names: &[&str]) -> Event {
+        let mut state = self.lock();
+        let ids: Vec<u64> = full_names.iter().map(|name| state.repository_id(name)).collect();
+        let installed = state.apps.installation_mut(installation);
+        installed.selection = Selection::Selected;
+        installed.selected.extend(ids);
+        payload::installation_repositories(&state, "added", full_names)
+    }
+
+    /// Takes repositories from the selection; from an installation on all it leaves the others.
+    /// `installation_repositories.removed`.
+    pub fn deselect(&self, installation: u64, full_names: &[&str]) -> Event {
+        let mut state = self.lock();
+        let owner = state.apps.installation_mut(installation).owner;
+        let all = state.owned.get(&owner).cloned().unwrap_or_default();
+        let ids: Vec<u64> = full_names.iter().map(|name| state.repository_id(name)).collect();
+        let installed = state.apps.installation_mut(installation);
+        if installed.selection == Selection::All {
+            installed.selection = Selection::Selected;
+            installed.selected = all;
+        }
+        installed.selected.retain(|id| !ids.contains(id));
+        payload::installation_repositories(&state, "removed", full_names)
+    }
+
+    /// Gives an installation all repositories. `installation_repositories.added`, which names
+    /// those that were not selected.
+    pub fn select_all(&self, installation: u64) -> Event {
+        let mut state = self.lock();
+        let installed = state.apps.installation_mut(installation);
+        installed.selection = Selection::All;
+        let (owner, old) = (installed.owner, std::mem::take(&mut installed.selected));
+        let new = state.owned.get(&owner).into_iter().flatten().filter(|id| !old.contains(id));
+        let names: Vec<String> = new.map(|id| state.full_name(&state.repositories[id])).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        payload::installation_repositories(&state, "added", &names)
     }
 
     /// Makes every token of an installation unknown; a new one may be asked for.
@@ -98,13 +159,51 @@ impl World {
     }
 
     /// Every (token, owner's login) where an installation's token was used to ask for something of
-    /// another owner, allowed or not, since the last [`reset_calls`](World::reset_calls).
-    pub fn strays(&self) -> Vec<(String, String)> {
-        let state = self.lock();
-        let is_stray = |(token, login): &&(String, String)| {
-            state.apps.issued.get(token).is_some_and(|(_, own)| state.owners[own].login != *login)
-        };
-        state.journal.touched.iter().filter(is_stray).cloned().collect()
+    /// another owner, allowed or not, since the start. A repository that was the token's own once
+    /// may be asked for: only the answer says that it has moved.
+    pub fn strays(&self) -> BTreeSet<(String, String)> {
+        self.lock().journal.strays.clone()
+    }
+}
+
+impl State {
+    /// Notes that a token was used to ask for something of an owner.
+    pub(crate) fn touch(&mut self, token: &str, login: String) {
+        let own = self.apps.issued.get(token).map(|(_, own)| &self.owners[own].login);
+        if own.is_some_and(|own| *own != login) {
+            self.journal.strays.insert((token.to_owned(), login.clone()));
+        }
+        self.journal.touched.insert((token.to_owned(), login));
+    }
+
+    /// Whose a repository is for a token: its owner's, or still that of the token's own account.
+    pub(crate) fn touched(&self, token: &str, repository: &Repository) -> String {
+        let own = self.apps.issued.get(token).map(|(_, own)| *own);
+        let was = own.filter(|own| {
+            self.former.get(&repository.id).is_some_and(|former| former.contains(own))
+        });
+        self.owners[&was.unwrap_or(repository.owner)].login.clone()
+    }
+
+    /// The installation of an App on an owner, if there is one.
+    pub(crate) fn installation_on(&self, owner: u64) -> Option<(u64, &Installed)> {
+        let mut all = self.apps.installations.iter();
+        all.find(|(_, found)| found.owner == owner).map(|(id, found)| (*id, found))
+    }
+
+    /// Whether a token's installation leaves a private repository out.
+    pub(crate) fn is_unselected(&self, token: &Token, repository: &Repository) -> bool {
+        let installed = token.installation.and_then(|id| self.apps.installations.get(&id));
+        installed.is_some_and(|found| {
+            found.selection == Selection::Selected
+                && repository.visibility != "public"
+                && !found.selected.contains(&repository.id)
+        })
+    }
+
+    fn installation_event(&self, action: &str, installation: u64) -> Event {
+        let owner = self.apps.installations[&installation].owner;
+        payload::installation(self, action, &self.owners[&owner].login)
     }
 }
 
@@ -222,16 +321,41 @@ fn app_of(state: &State, jwt: Option<&str>) -> Result<u64, &'static str> {
 }
 
 fn list(state: &State, app: u64, query: &str) -> Reply {
+    let (skip, size) = stretch(query);
+    let own = state.apps.installations.iter().filter(|(_, found)| found.app == app);
+    let page = own.skip(skip).take(size).map(|(id, found)| shown(state, *id, found));
+    Reply::json(200, &page.collect::<Vec<_>>().into())
+}
+
+/// How many entries a page leaves out before it, and how many it has.
+fn stretch(query: &str) -> (usize, usize) {
     let number = |name: &str, or: usize| {
         let mut pairs = url::form_urlencoded::parse(query.as_bytes());
         let found = pairs.find(|(key, _)| key == name);
         found.and_then(|(_, value)| value.parse().ok()).unwrap_or(or)
     };
     let size = number("per_page", 30).clamp(1, PAGE_MAX);
-    let skip = number("page", 1).saturating_sub(1) * size;
-    let own = state.apps.installations.iter().filter(|(_, found)| found.app == app);
-    let page = own.skip(skip).take(size).map(|(id, found)| shown(state, *id, found));
-    Reply::json(200, &page.collect::<Vec<_>>().into())
+    (number("page", 1).saturating_sub(1) * size, size)
+}
+
+/// `GET /installation/repositories`: what a token's installation may see.
+pub(crate) fn repositories(state: &State, token: &str, query: &str) -> Reply {
+    let installation = state.tokens.get(token).and_then(|token| token.installation);
+    let Some(found) = installation.and_then(|id| state.apps.installations.get(&id)) else {
+        return refused(403, "You must authenticate with an installation access token");
+    };
+    let owned = state.owned.get(&found.owner).into_iter().flatten();
+    let seen = |id: &&u64| found.selection == Selection::All || found.selected.contains(id);
+    let all: Vec<&u64> = owned.filter(seen).collect();
+    let (skip, size) = stretch(query);
+    let page = all.iter().skip(skip).take(size);
+    let shown = page.map(|id| payload::repository_iso(state, &state.repositories[*id]));
+    let body = json!({
+        "total_count": all.len(),
+        "repository_selection": found.selection.name(),
+        "repositories": shown.collect::<Vec<_>>(),
+    });
+    Reply::json(200, &body)
 }
 
 fn shown(state: &State, id: u64, found: &Installed) -> Value {
@@ -242,10 +366,7 @@ fn shown(state: &State, id: u64, found: &Installed) -> Value {
         "account": {"id": owner, "node_id": node_id, "login": login, "type": kind.name()},
         "target_id": owner,
         "target_type": kind.name(),
-        "repository_selection": match found.selection {
-            Selection::All => "all",
-            Selection::Selected => "selected",
-        },
+        "repository_selection": found.selection.name(),
         "permissions": {"contents": "read", "metadata": "read"},
         "events": ["push", "repository"],
         "suspended_at": found.suspended_at.map(iso),
@@ -270,7 +391,7 @@ fn issue(state: &mut State, installation: u64, owner: u64) -> Reply {
         "token": token,
         "expires_at": iso(expires_at),
         "permissions": {"contents": "read", "metadata": "read"},
-        "repository_selection": "all",
+        "repository_selection": state.apps.installations[&installation].selection.name(),
     });
     Reply::json(201, &body)
 }

@@ -17,6 +17,8 @@ pub enum CallKind {
     File,
     /// REST: what an App asks as itself.
     App,
+    /// REST: the repositories that an installation may see.
+    Selection,
     /// REST: a token for an App's installation.
     AccessToken,
     /// REST: the rate limit.
@@ -56,6 +58,8 @@ pub struct Call {
 pub(crate) struct Journal {
     pub(crate) calls: Vec<Call>,
     pub(crate) touched: BTreeSet<(String, String)>,
+    /// Touches of another's, which are never forgotten.
+    pub(crate) strays: BTreeSet<(String, String)>,
 }
 
 impl crate::World {
@@ -81,7 +85,9 @@ impl crate::World {
 
     /// Forgets all calls and touches.
     pub fn reset_calls(&self) {
-        self.lock().journal = Journal::default();
+        let mut state = self.lock();
+        let strays = std::mem::take(&mut state.journal.strays);
+        state.journal = Journal { strays, ..Journal::default() };
     }
 
     /// Every (token, owner's login) where the token was used to ask for something of the owner,

@@ -57,6 +57,8 @@ pub enum Fault {
         /// GraphQL's `type`.
         kind: String,
     },
+    /// A list by REST has half of its entries, and the count of all of them.
+    HalfList,
     /// The body ends half way.
     CutBody,
     /// A body of this many bytes of blanks before its end.

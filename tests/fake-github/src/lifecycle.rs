@@ -77,6 +77,7 @@ impl World {
         let to = state.owner_id(login);
         let from = state.rename(id, |repository| repository.owner = to);
         state.owned.entry(from.owner).or_default().remove(&id);
+        state.former.entry(id).or_default().insert(from.owner);
         state.owned.entry(to).or_default().insert(id);
         let old = &state.owners[&from.owner];
         let side = payload::owner_side(old.kind);

@@ -106,6 +106,13 @@ pub(crate) fn instead(fault: &Fault, size: usize, reply: &mut Reply) {
                 ("x-ratelimit-reset", reset.to_string()),
             ];
         }
+        Fault::HalfList => {
+            let mut body: Value = serde_json::from_slice(&reply.body).expect("our own JSON");
+            if let Some(all) = body["repositories"].as_array_mut() {
+                all.truncate(all.len() / 2);
+            }
+            reply.body = body.to_string().into_bytes();
+        }
         Fault::CutBody => reply.cut = true,
         Fault::HugeBody(bytes) => {
             let end = std::mem::replace(&mut reply.body, vec![b' '; *bytes]);

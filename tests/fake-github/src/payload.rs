@@ -4,6 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::apps::Selection;
 use crate::content::ZERO_OID;
 use crate::state::{Owner, OwnerKind, Repository, State};
 use crate::time;
@@ -14,8 +15,11 @@ pub const PUSH_COMMITS_MAX: usize = 2_048;
 /// Most files each list of a commit in a `push` names.
 pub const COMMIT_FILES_MAX: usize = 3_000;
 
-/// The installation that App events name.
+/// The installation that App events name when no App is installed on the owner.
 pub const INSTALLATION_ID: u64 = 5_000_001;
+
+/// The App that they name then.
+pub const APP_ID: u64 = 77;
 
 /// A webhook event: what is sent, apart from signature and headers.
 #[derive(Debug, Clone)]
@@ -230,18 +234,24 @@ pub(crate) fn ping(state: &State, login: &str) -> Event {
     Event { name: "ping".to_owned(), payload }
 }
 
+/// The App's installation on an owner; where there is none, one that nobody knows more of.
 fn installation_of(state: &State, owned_by: &Owner) -> Value {
+    let found = state.installation_on(owned_by.id);
+    let (id, app, selection, suspended_at) = match found {
+        Some((id, it)) => (id, it.app, it.selection, it.suspended_at),
+        None => (INSTALLATION_ID, APP_ID, Selection::Selected, None),
+    };
     json!({
-        "id": INSTALLATION_ID,
+        "id": id,
         "account": owner(state, owned_by),
-        "repository_selection": "selected",
-        "html_url": format!("{}/settings/installations/{INSTALLATION_ID}", state.web_url),
-        "app_id": 77,
+        "repository_selection": selection.name(),
+        "html_url": format!("{}/settings/installations/{id}", state.web_url),
+        "app_id": app,
         "target_id": owned_by.id,
         "target_type": owned_by.kind.name(),
         "permissions": {"contents": "read", "metadata": "read"},
         "events": ["push", "repository"],
-        "suspended_at": null,
+        "suspended_at": suspended_at.map(time::iso),
     })
 }
 
@@ -265,10 +275,11 @@ pub(crate) fn installation_repositories(state: &State, action: &str, names: &[&s
         "added" => (repositories, Vec::new()),
         _ => (Vec::new(), repositories),
     };
+    let installation = installation_of(state, owned_by);
     let payload = json!({
         "action": action,
-        "installation": installation_of(state, owned_by),
-        "repository_selection": "selected",
+        "repository_selection": installation["repository_selection"],
+        "installation": installation,
         "repositories_added": added,
         "repositories_removed": removed,
         "requester": null,

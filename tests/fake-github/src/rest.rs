@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::apps;
 use crate::calls::CallKind;
 use crate::graphql::View;
 use crate::payload;
@@ -13,6 +14,8 @@ use crate::state::{POINTS_PER_HOUR, Repository, State};
 pub(crate) struct Asked<'a> {
     /// Decoded segments of the path below the API's base.
     pub(crate) segments: Vec<String>,
+    /// The query as it came.
+    pub(crate) query: &'a str,
     /// `?ref=`
     pub(crate) revision: Option<String>,
     /// The `Accept` header.
@@ -30,6 +33,7 @@ pub(crate) fn kind(segments: &[String]) -> CallKind {
     let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
     match parts.as_slice() {
         ["rate_limit"] => CallKind::RateLimit,
+        ["installation", "repositories"] => CallKind::Selection,
         ["repositories", _] | ["repos", _, _] => CallKind::Repository,
         ["repositories", _, "contents" | "git", ..] | ["repos", _, _, "contents" | "git", ..] => {
             CallKind::File
@@ -43,6 +47,9 @@ pub(crate) fn answer(state: &State, asked: &Asked<'_>) -> (Reply, Option<String>
     let parts: Vec<&str> = asked.segments.iter().map(String::as_str).collect();
     let (id, rest) = match parts.as_slice() {
         ["rate_limit"] => return (rate_limit(state, asked.token), None),
+        ["installation", "repositories"] => {
+            return (apps::repositories(state, asked.token, asked.query), None);
+        }
         ["repositories", id, rest @ ..] => (id.parse().ok(), rest),
         ["repos", owner, name, rest @ ..] => {
             let name = format!("{owner}/{name}").to_lowercase();
@@ -56,7 +63,7 @@ pub(crate) fn answer(state: &State, asked: &Asked<'_>) -> (Reply, Option<String>
     let Some(repository) = id.and_then(|id| state.repositories.get(&id)) else {
         return (not_found(), None);
     };
-    let touched = Some(state.owners[&repository.owner].login.clone());
+    let touched = Some(state.touched(asked.token, repository));
     if !state.sees(asked.token, repository) {
         return (not_found(), touched);
     }

@@ -168,8 +168,7 @@ fn graphql(state: &mut State, asked: &Asked) -> (Reply, Call, Option<Fault>) {
             let answer = request.answer(state, token, view(fault.as_ref()));
             call.points = answer.cost;
             call.nodes = answer.nodes;
-            let touched = answer.touched.into_iter().map(|owner| (token.to_owned(), owner));
-            state.journal.touched.extend(touched);
+            answer.touched.into_iter().for_each(|owner| state.touch(token, owner));
             answer.body
         }
     };
@@ -230,6 +229,7 @@ fn by_rest(state: &mut State, asked: &Asked) -> (Reply, Call, Option<Fault>) {
             state,
             &rest::Asked {
                 segments,
+                query: &asked.query,
                 revision,
                 accept: &asked.accept,
                 base: &format!("http://{}{base}", asked.host),
@@ -239,7 +239,9 @@ fn by_rest(state: &mut State, asked: &Asked) -> (Reply, Call, Option<Fault>) {
         ),
         _ => (Reply::json(404, &json!({"message": "Not Found"})), None),
     };
-    state.journal.touched.extend(touched.map(|owner| (token.to_owned(), owner)));
+    if let Some(owner) = touched {
+        state.touch(token, owner);
+    }
     if let Some(fault) = &fault {
         misfortune::instead(fault, 0, &mut reply);
     }

@@ -131,6 +131,8 @@ pub(crate) struct State {
     pub(crate) collaborations: HashMap<u64, BTreeSet<u64>>,
     pub(crate) names: HashMap<String, u64>,
     pub(crate) moved: HashMap<String, u64>,
+    /// The owners that a repository was transferred from.
+    pub(crate) former: HashMap<u64, BTreeSet<u64>>,
     pub(crate) node_ids: HashMap<String, u64>,
     pub(crate) tokens: HashMap<String, Token>,
     pub(crate) apps: Apps,
@@ -281,6 +283,7 @@ impl State {
 
     /// Whether a token may see a repository.
     pub(crate) fn sees(&self, token: &str, repository: &Repository) -> bool {
-        self.tokens.get(token).is_some_and(|token| token.sees(repository))
+        let token = self.tokens.get(token);
+        token.is_some_and(|it| it.sees(repository) && !self.is_unselected(it, repository))
     }
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use cuelight::github::{
     AppSettings, GitHub, GitHubError, HostSettings, InstallationState, LIST_AGE_MAX, Owner,
-    SetupError, Timeouts,
+    RepoRead, Seen, SetupError, Timeouts,
 };
-use cuelight::ids::{Account, AppId, Host, OwnerId};
+use cuelight::ids::{Account, AppId, Host, NodeId, OwnerId, RepoId};
 use cuelight::telemetry::Metrics;
+use cuelight::work::RepoKey;
 use fake_github::{CallKind, Calls, FakeGitHub, Fault, NewRepository, Selection, World};
 use futures_util::future::join_all;
 use prometheus_client::registry::Registry;
@@ -177,7 +178,7 @@ async fn each_account_is_asked_with_its_own_installation_or_with_the_token() {
         world.set_now(world.now() + 1);
         stage.list(login).await.unwrap_or_else(|error| panic!("{login}: {error}"));
     }
-    assert_eq!(world.strays(), []);
+    assert!(world.strays().is_empty());
     let with_token: Vec<_> =
         world.touched().into_iter().filter(|(token, _)| token == "ghp_side").collect();
     assert_eq!(with_token, [("ghp_side".to_owned(), "initech".to_owned())]);
@@ -230,14 +231,12 @@ async fn a_clock_a_minute_ahead_does_no_harm() {
 }
 
 #[tokio::test]
-async fn suspended_selected_and_uninstalled_are_refusals_even_beside_a_token() {
+async fn suspended_and_uninstalled_are_refusals_even_beside_a_token() {
     let stage = Stage::with(AppId(APP), KEY, Some("ghp_side")).await;
     let world = &stage.world;
     world.add_token("ghp_side", &["acme", "globex"]);
     let acme = world.install_app(APP, "acme", Selection::All);
-    world.install_app(APP, "globex", Selection::Selected);
     assert_eq!(stage.list("acme").await, Ok(0));
-    assert!(stage.refused("globex").await.contains("selected repositories of globex"));
     world.suspend_installation(acme);
     assert!(stage.refused("acme").await.contains("suspended"));
     assert!(stage.refused("acme").await.contains("the installation of App 4711 on acme is susp"));
@@ -254,14 +253,77 @@ async fn suspended_selected_and_uninstalled_are_refusals_even_beside_a_token() {
 }
 
 #[tokio::test]
-async fn while_the_app_cannot_say_no_other_credentials_are_tried() {
+async fn after_an_uninstallation_that_github_confirms_the_token_serves() {
     let stage = Stage::with(AppId(APP), KEY, Some("ghp_side")).await;
-    stage.world.add_token("ghp_side", &["acme"]);
-    stage.world.fail_next(1, Calls::Of(CallKind::App), Fault::Status(500));
-    let silent = stage.list("acme").await;
-    assert!(matches!(silent, Err(GitHubError::Transient(_))), "{silent:?}");
-    assert!(stage.world.touched().is_empty(), "{:?}", stage.world.touched());
-    assert_eq!(stage.list("acme").await, Ok(0), "not the App's: the token's");
+    let world = &stage.world;
+    world.add_token("ghp_side", &["acme"]);
+    let acme = world.install_app(APP, "acme", Selection::All);
+    assert_eq!(stage.list("acme").await, Ok(0));
+    let account = stage.owner("acme").account;
+    let confirm = || stage.github.confirm_uninstalled(&account, AppId(APP));
+    assert_eq!(confirm().await, Ok(false), "it is installed");
+    world.uninstall_app(acme);
+    world.fail_next(1, Calls::Of(CallKind::App), Fault::Status(500));
+    confirm().await.expect_err("GitHub does not say");
+    assert!(stage.refused("acme").await.contains("no longer installed on acme"));
+    assert_eq!(confirm().await, Ok(true));
+    assert_eq!(stage.list("acme").await, Ok(0));
+    assert!(world.touched().contains(&("ghp_side".to_owned(), "acme".to_owned())));
+}
+
+#[tokio::test]
+async fn while_the_app_cannot_say_the_token_shows_what_is_there_and_nothing_is_gone() {
+    let stage = Stage::with(AppId(APP), KEY, Some("ghp_side")).await;
+    let world = &stage.world;
+    world.add_token("ghp_side", &["acme"]);
+    for name in ["there", "hidden"] {
+        world.create_repository("acme", NewRepository::named(name));
+    }
+    world.hide_repository("ghp_side", "acme/hidden");
+    world.fail_always(Calls::Of(CallKind::App), Fault::Status(500));
+    assert_eq!(stage.list("acme").await, Ok(1));
+    let read = |name: &str| {
+        let id = RepoId(world.repository(name).id);
+        RepoRead { key: RepoKey { host: Host::github_com(), id }, node_id: None }
+    };
+    let reads = [read("acme/there"), read("acme/hidden")];
+    let account = stage.owner("acme").account;
+    let seen = stage.github.read(&account, &reads, &files()).await;
+    assert!(matches!(seen[0], Ok(Seen::Found(_))), "{seen:?}");
+    assert!(matches!(seen[1], Err(GitHubError::Refused(_))), "{seen:?}");
+    world.heal();
+    let seen = stage.github.read(&account, &reads, &files()).await;
+    assert!(matches!(seen[1], Ok(Seen::Gone)), "not the App's: the token says so");
+}
+
+#[tokio::test]
+async fn fifty_reads_at_once_ask_for_the_selection_twice_at_most() {
+    let stage = Stage::new().await;
+    let world = &stage.world;
+    let installation = world.install_app(APP, "acme", Selection::Selected);
+    let new = |name: &str| NewRepository::named(name).visibility("public");
+    world.create_repository("acme", new("in"));
+    world.create_repository("acme", new("out"));
+    world.select(installation, &["acme/in"]);
+    assert_eq!(stage.list("acme").await, Ok(1));
+    let read = |name: &str| {
+        let found = world.repository(name);
+        let node_id = Some(NodeId(found.node_id));
+        RepoRead { key: RepoKey { host: Host::github_com(), id: RepoId(found.id) }, node_id }
+    };
+    world.reset_calls();
+    let account = stage.owner("acme").account;
+    let inside = [read("acme/in")];
+    let wanted = files();
+    let seen = stage.github.read(&account, &inside, &wanted).await;
+    assert!(matches!(seen[0], Ok(Seen::Found(_))), "{seen:?}");
+    assert_eq!(world.calls_of(CallKind::Selection), 0, "the listing has just said so");
+    world.set_latency(Duration::from_millis(20));
+    let outside = [read("acme/out")];
+    let reads = (0..50).map(|_| stage.github.read(&account, &outside, &wanted));
+    let gone = |seen: &Vec<Result<Seen, GitHubError>>| matches!(seen[0], Ok(Seen::Gone));
+    assert!(join_all(reads).await.iter().all(gone));
+    assert!(world.calls_of(CallKind::Selection) <= 2, "{}", world.calls_of(CallKind::Selection));
 }
 
 #[tokio::test]
@@ -274,6 +336,6 @@ async fn the_list_of_installations_is_read_to_its_last_page() {
     }
     let found = stage.github.installations(&Host::github_com(), AppId(APP)).await.expect("a list");
     assert_eq!(found.len(), 230);
-    assert!(found.iter().all(|it| it.state == InstallationState::Usable));
+    assert!(found.iter().all(|it| it.state == InstallationState::All));
     assert_eq!(stage.world.calls_of(CallKind::App), 3);
 }

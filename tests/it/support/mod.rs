@@ -12,3 +12,4 @@ pub mod receiver;
 pub mod recording_queue;
 pub mod stage;
 pub mod stub_engine;
+pub mod tenants;

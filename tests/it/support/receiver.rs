@@ -7,7 +7,7 @@ use std::sync::Arc;
 use cuelight::clock::SystemClock;
 use cuelight::http::listener::{Limits, serve};
 use cuelight::http::public::{PublicState, ReceiveLimits, router};
-use cuelight::ids::Host;
+use cuelight::ids::{AppId, Host};
 use cuelight::telemetry::{Metrics, Outcome};
 use cuelight::webhook::{Routing, Secrets};
 use hmac::{Hmac, KeyInit, Mac};
@@ -107,6 +107,7 @@ pub fn routing() -> Routing {
         hosts: vec![Host::github_com(), Host::parse("ghe.acme.example:8443").unwrap()],
         branches: ["release/2026".to_owned()].into(),
         dependency_branches: ["specs".to_owned()].into(),
+        apps: [(Host::github_com(), AppId(4711))].into(),
     }
 }
 

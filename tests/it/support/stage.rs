@@ -44,7 +44,20 @@ pub struct Stage {
     pub config: Config,
     hooks: Webhooks,
     process: ProcessFile,
+    _tenants: Tenants,
     _dir: TempDir,
+}
+
+/// Fails the test, at its end, when one installation's token was used for another account.
+struct Tenants(World);
+
+impl Drop for Tenants {
+    fn drop(&mut self) {
+        let strays = self.0.strays();
+        if !std::thread::panicking() {
+            assert!(strays.is_empty(), "tokens used for another account's: {strays:?}");
+        }
+    }
 }
 
 impl Stage {
@@ -63,7 +76,9 @@ impl Stage {
         change(&mut config);
         let clock = ManualClock::new();
         let app = start(&config, &clock, process).await;
-        Self { github, app, clock, config, hooks: Webhooks::new(), process, _dir: dir }
+        let tenants = Tenants(github.state());
+        let hooks = Webhooks::new();
+        Self { github, app, clock, config, hooks, process, _tenants: tenants, _dir: dir }
     }
 
     /// GitHub's state.

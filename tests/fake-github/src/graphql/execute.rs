@@ -279,7 +279,7 @@ impl<'r, 'q, 's> Run<'r, 'q, 's> {
     }
 
     fn allowed(&mut self, repository: &'s Repository) -> Option<&'s Repository> {
-        self.touched.push(self.state.owners[&repository.owner].login.clone());
+        self.touched.push(self.state.touched(self.token, repository));
         self.state.sees(self.token, repository).then_some(repository)
     }
 

@@ -50,14 +50,13 @@ pub(super) fn page<'s>(
         Some(cursor) => Some(decode(cursor).ok_or_else(|| bad_cursor(cursor))?),
         None => None,
     };
-    let known = state.tokens.get(token);
     let own = state.owned.get(&owner).into_iter().flatten();
     let shared = state.collaborations.get(&owner).into_iter().flatten();
     let shared = shared.filter(|_| !wanted.own_only);
     let all = own.chain(shared).filter_map(|id| state.repositories.get(id));
     let seen: Vec<&Repository> = all
         .filter(|repository| {
-            known.is_some_and(|token| token.sees(repository))
+            state.sees(token, repository)
                 && wanted.fork.is_none_or(|fork| fork == repository.fork)
                 && wanted.archived.is_none_or(|archived| archived == repository.archived)
         })
