@@ -2,6 +2,7 @@
 
 mod approvals;
 mod apps;
+mod both_ways;
 mod commands;
 mod disorder;
 mod evidence;
