@@ -5,6 +5,7 @@
 //! then does anything ask GitHub. Stop: no new deliveries,
 //! then no new work, then the storage is closed; whatever is under way is finished or given back.
 
+pub mod alone;
 mod build;
 
 use std::collections::HashSet;

@@ -1,6 +1,6 @@
 //! The `cuelight` program: what the whole process needs, then the command line.
 
-use std::io::{stderr, stdout};
+use std::io::{BufRead, IsTerminal, stderr, stdin, stdout};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
@@ -8,7 +8,16 @@ use cuelight::cli;
 
 fn main() -> ExitCode {
     cli::prepare_process();
-    let run = || cli::run(std::env::args_os(), &mut stdout(), &mut stderr());
+    let run = || {
+        let mut typed = stdin().lock();
+        let mut streams = cli::Streams {
+            out: &mut stdout(),
+            err: &mut stderr(),
+            input: stdin().is_terminal().then_some(&mut typed as &mut dyn BufRead),
+            is_drawn: stderr().is_terminal(),
+        };
+        cli::run(std::env::args_os(), &mut streams)
+    };
     // The panic has been reported where it happened; the exit code says that it failed.
     ExitCode::from(catch_unwind(AssertUnwindSafe(run)).unwrap_or(cli::FAILED))
 }

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use crate::config::{InternalAuth, Server};
 
 /// How long one question may take: the server answers from memory, or from a local file.
-const ANSWER_TIME: Duration = Duration::from_secs(3);
+pub const ANSWER_TIME: Duration = Duration::from_secs(3);
 
 /// Largest answer: a thousand keys with their errors are below it.
 const ANSWER_BYTES_MAX: usize = 16 << 20;

@@ -1,15 +1,15 @@
 //! `cuelight explain OWNER/REPO`: why a repository is in the catalog, or why it is not.
 
-use std::io::Write;
 use std::time::Duration;
 
-use anyhow::bail;
+use clap::ValueEnum;
 use hyper::StatusCode;
 use serde_json::Value;
 
-use super::client::Client;
+use super::reach::Cuelight;
 use super::table::printable;
-use super::{DONE, block_on};
+use super::{DONE, Streams, USAGE, block_on, gaps};
+use crate::app::alone::Absent;
 use crate::config::Config;
 use crate::ids::FullName;
 
@@ -19,18 +19,61 @@ const ASK_TIME: Duration = Duration::from_secs(120);
 /// Width of the names before the values.
 const NAME_WIDTH: usize = 12;
 
-/// Asks the running server and returns the exit code.
-pub fn run(config: &Config, repository: &FullName, out: &mut dyn Write) -> anyhow::Result<u8> {
-    let client = Client::new(&config.server)?.patient(ASK_TIME);
+/// How an explanation is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Lines for people.
+    Text,
+    /// The API's answer, for programs.
+    Json,
+}
+
+/// Asks why, tells it, and returns the exit code.
+pub fn run(
+    config: &Config,
+    repository: &FullName,
+    format: Format,
+    streams: &mut Streams<'_>,
+) -> anyhow::Result<u8> {
     let path = format!("/api/cuelight/v1/explain?repository={repository}");
-    let answer = block_on(async { Ok(client.get(&path).await?) })?;
-    if answer.status != StatusCode::OK {
-        bail!("the server at {} answered: {}", client.address(), answer.reason());
+    let told = block_on(async {
+        let cuelight = Cuelight::reach(config, ASK_TIME, Absent::Pretend).await?;
+        let told = ask(&cuelight, &path, config, streams).await;
+        cuelight.close().await;
+        told
+    })?;
+    let Some(told) = told else { return Ok(USAGE) };
+    if format == Format::Json {
+        writeln!(streams.out, "{told:#}")?;
+        return Ok(DONE);
     }
-    for (name, value) in lines(&answer.body) {
-        writeln!(out, "{name:NAME_WIDTH$} {}", printable(&value))?;
+    for (name, value) in lines(&told) {
+        writeln!(streams.out, "{name:NAME_WIDTH$} {}", printable(&value))?;
     }
     Ok(DONE)
+}
+
+/// The answer; `None` when no provider is configured that it could be about.
+async fn ask(
+    cuelight: &Cuelight,
+    path: &str,
+    config: &Config,
+    streams: &mut Streams<'_>,
+) -> anyhow::Result<Option<Value>> {
+    if let Some(alone) = cuelight.alone() {
+        for gap in gaps(config) {
+            writeln!(streams.err, "cuelight: {gap}")?;
+        }
+        if config.providers.is_empty() {
+            return Ok(None);
+        }
+        alone.load().await?;
+    }
+    let answer = cuelight.get(path).await?;
+    match answer.status {
+        StatusCode::OK => Ok(Some(answer.body)),
+        _ => Err(cuelight.refused(&answer)),
+    }
 }
 
 /// What is told, a name and a value each.

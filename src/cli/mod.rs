@@ -7,13 +7,14 @@ mod client;
 mod explain;
 mod healthcheck;
 mod queue;
+mod reach;
 mod scan;
 mod serve;
 mod table;
 pub mod validate;
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -61,22 +62,34 @@ enum Command {
         #[command(flatten)]
         config: ConfigFiles,
     },
-    /// Scan GitHub through the running server, see what a scan would do, approve what is held.
+    /// Scan GitHub now, see what a scan would do, approve removals that are held.
+    #[command(after_help = ALONE)]
     Scan {
         #[command(flatten)]
         config: ConfigFiles,
+        /// Scan this organisation or user (as `serve --org` does).
+        #[arg(long, value_name = "ORG")]
+        org: Option<String>,
         #[command(flatten)]
         what: scan::What,
     },
-    /// Tell why a repository is in the catalog or why it is not; asks the running server.
+    /// Tell why a repository is in the catalog or why it is not.
+    #[command(after_help = ALONE)]
     Explain {
         #[command(flatten)]
         config: ConfigFiles,
+        /// The catalog is that of this organisation or user (as `serve --org` does).
+        #[arg(long, value_name = "ORG")]
+        org: Option<String>,
+        /// How it is told.
+        #[arg(long, value_enum, default_value_t = explain::Format::Text)]
+        format: explain::Format,
         /// The repository.
         #[arg(value_name = "OWNER/REPO", value_parser = FullName::parse)]
         repository: FullName,
     },
     /// Look after keys that were given up.
+    #[command(after_help = ALONE)]
     Queue {
         #[command(flatten)]
         config: ConfigFiles,
@@ -84,6 +97,10 @@ enum Command {
         verb: queue::Verb,
     },
 }
+
+/// What is said below the help of commands that need no server.
+const ALONE: &str = "The running server is asked, at server.internal.listen. When none answers, \
+                     the command works on storage.url itself.";
 
 /// Where the settings come from.
 #[derive(Debug, Clone, Default, Args)]
@@ -122,38 +139,56 @@ pub fn prepare_process() {
     telemetry::report_panics();
 }
 
+/// What a command reads and writes.
+pub struct Streams<'a> {
+    /// Results.
+    pub out: &'a mut dyn Write,
+    /// All else.
+    pub err: &'a mut dyn Write,
+    /// Where answers are typed; `None` when nobody is there to be asked.
+    pub input: Option<&'a mut dyn BufRead>,
+    /// Whether progress is drawn on the process's standard error: it is a terminal.
+    pub is_drawn: bool,
+}
+
 /// Runs the command that `args` name and returns the exit code.
-pub fn run(
-    args: impl IntoIterator<Item = OsString>,
-    out: &mut dyn Write,
-    err: &mut dyn Write,
-) -> u8 {
+pub fn run(args: impl IntoIterator<Item = OsString>, streams: &mut Streams<'_>) -> u8 {
     let line = match CommandLine::try_parse_from(args) {
         Ok(line) => line,
-        Err(answer) => return tell(answer, out, err),
+        Err(answer) => return tell(answer, streams.out, streams.err),
     };
     match line.command {
-        Command::Serve { config, org } => with_config(config.load(org), err, serve::run),
-        Command::Validate { paths, config } => with_config(config.load_rules(), err, |rules, _| {
-            Ok(match validate::run(&paths, &rules.allowed_kinds(), out)? {
-                0 => DONE,
-                _ => FAILED,
+        Command::Serve { config, org } => {
+            with_config(config.load(org), streams, |loaded, streams| {
+                serve::run(loaded, streams.err)
             })
-        }),
+        }
+        Command::Validate { paths, config } => {
+            with_config(config.load_rules(), streams, |rules, streams| {
+                Ok(match validate::run(&paths, &rules.allowed_kinds(), streams.out)? {
+                    0 => DONE,
+                    _ => FAILED,
+                })
+            })
+        }
         Command::Healthcheck { config } => {
-            with_config(config.load(None), err, |loaded, _| healthcheck::run(&loaded.config))
+            with_config(config.load(None), streams, |loaded, _| healthcheck::run(&loaded.config))
         }
-        Command::Scan { config, what } => with_config(config.load(None), err, |loaded, err| {
-            scan::run(&loaded.config, &what, out, err)
-        }),
-        Command::Explain { config, repository } => {
-            with_config(config.load(None), err, |loaded, _| {
-                explain::run(&loaded.config, &repository, out)
+        Command::Scan { config, org, what } => {
+            with_config(config.load(org.clone()), streams, |loaded, streams| {
+                scan::run(&loaded.config, org.as_deref(), &what, streams)
             })
         }
-        Command::Queue { config, verb } => with_config(config.load(None), err, |loaded, err| {
-            queue::run(&loaded.config, verb, out, err)
-        }),
+        Command::Explain { config, org, format, repository } => {
+            with_config(config.load(org), streams, |loaded, streams| {
+                explain::run(&loaded.config, &repository, format, streams)
+            })
+        }
+        Command::Queue { config, verb } => {
+            with_config(config.load(None), streams, |loaded, streams| {
+                queue::run(&loaded.config, verb, streams.out, streams.err)
+            })
+        }
     }
 }
 
@@ -172,23 +207,44 @@ fn tell(answer: clap::Error, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
 
 fn with_config<T>(
     loaded: Result<T, ConfigErrors>,
-    err: &mut dyn Write,
-    run: impl FnOnce(T, &mut dyn Write) -> anyhow::Result<u8>,
+    streams: &mut Streams<'_>,
+    run: impl FnOnce(T, &mut Streams<'_>) -> anyhow::Result<u8>,
 ) -> u8 {
     let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(errors) => {
-            let _ = writeln!(err, "cuelight: the configuration is not usable:\n{errors}");
+            let _ = writeln!(streams.err, "cuelight: the configuration is not usable:\n{errors}");
             return USAGE;
         }
     };
-    match run(loaded, err) {
+    match run(loaded, streams) {
         Ok(code) => code,
         Err(error) => {
-            let _ = writeln!(err, "cuelight: {error:#}");
+            let _ = writeln!(streams.err, "cuelight: {error:#}");
             FAILED
         }
     }
+}
+
+/// What is no mistake in a configuration, and yet hardly what somebody wants.
+fn gaps(config: &Config) -> Vec<String> {
+    let mut gaps = Vec::new();
+    if config.providers.is_empty() {
+        let gap = "no provider is configured, so the catalog stays empty: give --org ORG or \
+                   catalog.providers.github";
+        gaps.push(gap.to_owned());
+    }
+    let bare = config.integrations.iter().filter(|i| i.token.is_none() && i.apps.is_empty());
+    for integration in bare {
+        let host = &integration.host;
+        if config.providers.iter().any(|provider| provider.host == *host) {
+            gaps.push(format!(
+                "there is no token for {host}, and GitHub answers few questions without one: set \
+                 GITHUB_TOKEN (for github.com) or `token` in integrations.github"
+            ));
+        }
+    }
+    gaps
 }
 
 /// Runs what a short command has to wait for.

@@ -1,23 +1,21 @@
-//! `cuelight queue`: lists keys, and revives or forgets those that were given up.
+//! `cuelight queue`: lists and shows keys, and revives or forgets those that were given up.
 //!
-//! It asks the running server. When none answers, it opens the SQLite file itself, which works
-//! only while no server holds it.
+//! It asks the running server, or the storage itself when there is no server; which engine that
+//! is makes no difference.
 
 use std::io::Write;
-use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::client::{AskError, Client};
-use super::{DONE, FAILED, block_on, table};
-use crate::clock::SystemClock;
-use crate::config::{Config, Storage};
-use crate::engine::queue::{Entry, Inspect, State};
-use crate::engine::sqlite::{Options, SqliteEngine};
+use super::client::ANSWER_TIME;
+use super::reach::Cuelight;
+use super::table::{self, printable};
+use super::{DONE, FAILED, block_on};
+use crate::app::alone::Absent;
+use crate::config::Config;
 use crate::work::WorkKey;
 
 /// Most keys that are listed, or retried at once: what one answer holds.
@@ -34,6 +32,11 @@ pub enum Verb {
         /// Only keys in this state.
         #[arg(long, value_enum)]
         state: Option<KeyState>,
+    },
+    /// Show everything that is known of a key.
+    Show {
+        /// The key, as `ls` shows it.
+        key: WorkKey,
     },
     /// Work on a key again that was given up.
     Retry(Which),
@@ -66,16 +69,6 @@ pub enum KeyState {
     Dead,
 }
 
-impl KeyState {
-    const fn state(self) -> State {
-        match self {
-            Self::Waiting => State::Waiting,
-            Self::Held => State::Held,
-            Self::Dead => State::Dead,
-        }
-    }
-}
-
 /// Runs `verb` and returns the exit code.
 pub fn run(
     config: &Config,
@@ -84,15 +77,15 @@ pub fn run(
     err: &mut dyn Write,
 ) -> anyhow::Result<u8> {
     block_on(async {
-        let keys = Keys::reach(config).await?;
-        let done = apply(&keys, verb, out, err).await;
-        keys.close().await;
+        let cuelight = Cuelight::reach(config, ANSWER_TIME, Absent::Refuse).await?;
+        let done = apply(&Keys(&cuelight), verb, out, err).await;
+        cuelight.close().await;
         done
     })
 }
 
 async fn apply(
-    keys: &Keys,
+    keys: &Keys<'_>,
     verb: Verb,
     out: &mut dyn Write,
     err: &mut dyn Write,
@@ -103,6 +96,10 @@ async fn apply(
             write_table(&rows, total, out)?;
             Ok(DONE)
         }
+        Verb::Show { key } => {
+            write_lines(&keys.get(&key).await?, out)?;
+            Ok(DONE)
+        }
         Verb::Retry(Which { key: Some(key), .. }) => change(keys, Change::Retry, &key, out).await,
         Verb::Retry(Which { key: None, .. }) => retry_all(keys, out, err).await,
         Verb::Drop { key } => change(keys, Change::Drop, &key, out).await,
@@ -110,7 +107,7 @@ async fn apply(
 }
 
 async fn change(
-    keys: &Keys,
+    keys: &Keys<'_>,
     change: Change,
     key: &WorkKey,
     out: &mut dyn Write,
@@ -123,7 +120,11 @@ async fn change(
 }
 
 /// A key that somebody else revived meanwhile is no failure.
-async fn retry_all(keys: &Keys, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Result<u8> {
+async fn retry_all(
+    keys: &Keys<'_>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> anyhow::Result<u8> {
     let (rows, total) = keys.list(Some(KeyState::Dead)).await?;
     let mut retried = 0;
     for row in &rows {
@@ -187,22 +188,6 @@ impl Row {
         }
     }
 
-    fn from_entry(entry: Entry) -> Self {
-        let state = match entry.state {
-            State::Waiting => "waiting",
-            State::Held => "held",
-            State::Dead => "dead",
-        };
-        Self {
-            key: entry.key.to_string(),
-            state: state.to_owned(),
-            attempts: entry.attempts.into(),
-            at: entry.at.to_string(),
-            repository: entry.hint.name.map(|name| name.to_string()).unwrap_or_default(),
-            error: entry.error.unwrap_or_default(),
-        }
-    }
-
     fn cells(&self) -> [String; 6] {
         let shown = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
         let error: String = self.error.chars().take(ERROR_CHARS_MAX).collect();
@@ -225,82 +210,68 @@ fn write_table(rows: &[Row], total: u64, out: &mut dyn Write) -> std::io::Result
     Ok(())
 }
 
-/// Where the keys are reached.
-enum Keys {
-    Server(Client),
-    File(Arc<SqliteEngine>),
+/// Width of the names before the values.
+const NAME_WIDTH: usize = 12;
+
+/// Everything that is known of one key.
+fn write_lines(item: &Value, out: &mut dyn Write) -> std::io::Result<()> {
+    let text = |name: &str| item[name].as_str().unwrap_or("-").to_owned();
+    let reasons = item["reasons"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let when = match item["state"].as_str() {
+        Some("waiting") => "due at",
+        Some("held") => "held until",
+        _ => "died at",
+    };
+    let lines = [
+        ("key", text("key")),
+        ("repository", text("repository")),
+        ("account", text("account")),
+        ("state", text("state")),
+        (when, text("at")),
+        ("lane", text("lane")),
+        ("reasons", reasons.collect::<Vec<_>>().join(", ")),
+        ("attempts", item["attempts"].to_string()),
+        ("error", text("error")),
+    ];
+    for (name, value) in lines {
+        writeln!(out, "{name:NAME_WIDTH$} {}", printable(&value))?;
+    }
+    Ok(())
 }
 
-impl Keys {
-    /// The running server, else the file.
-    async fn reach(config: &Config) -> anyhow::Result<Self> {
-        let away = match Client::new(&config.server) {
-            Ok(client) => match client.get("/livez").await {
-                Ok(_) => return Ok(Self::Server(client)),
-                Err(away @ AskError::Away { .. }) => away,
-                Err(other) => return Err(other.into()),
-            },
-            Err(away) => away,
-        };
-        let Storage::Sqlite(path) = &config.storage;
-        if !Path::new(path).exists() {
-            bail!("{away}, and there is no file {}", path.display());
-        }
-        let engine = SqliteEngine::open(path, Arc::new(SystemClock), Options::default());
-        Ok(Self::File(engine.with_context(|| format!("{away}, and the file cannot be used"))?))
+/// The keys, wherever they are.
+struct Keys<'a>(&'a Cuelight);
+
+impl Keys<'_> {
+    async fn list(&self, state: Option<KeyState>) -> anyhow::Result<(Vec<Row>, u64)> {
+        let state = state.map_or("", |state| match state {
+            KeyState::Waiting => "&state=waiting",
+            KeyState::Held => "&state=held",
+            KeyState::Dead => "&state=dead",
+        });
+        let path = format!("/api/cuelight/v1/queue?limit={KEYS_MAX}{state}");
+        let answer = self.0.get(&path).await?;
+        let items = self.0.items(&answer, StatusCode::OK)?;
+        let rows: Vec<Row> = items.iter().map(Row::from_json).collect();
+        let total = answer.body["total"].as_u64().unwrap_or(rows.len() as u64);
+        Ok((rows, total))
     }
 
-    async fn list(&self, state: Option<KeyState>) -> anyhow::Result<(Vec<Row>, u64)> {
-        match self {
-            Self::Server(client) => {
-                let state = state.map_or("", |state| match state {
-                    KeyState::Waiting => "&state=waiting",
-                    KeyState::Held => "&state=held",
-                    KeyState::Dead => "&state=dead",
-                });
-                let path = format!("/api/cuelight/v1/queue?limit={KEYS_MAX}{state}");
-                let answer = client.get(&path).await?;
-                let Some(items) = answer.body["items"].as_array() else {
-                    bail!("the server at {} answered: {}", client.address(), answer.reason());
-                };
-                let rows: Vec<Row> = items.iter().map(Row::from_json).collect();
-                let total = answer.body["total"].as_u64().unwrap_or(rows.len() as u64);
-                Ok((rows, total))
-            }
-            Self::File(engine) => {
-                let all = [State::Dead, State::Held, State::Waiting];
-                let mut rows = Vec::new();
-                let mut total = 0;
-                for one in all.into_iter().filter(|one| state.is_none_or(|s| s.state() == *one)) {
-                    let (entries, count) = engine.list(one, KEYS_MAX - rows.len()).await?;
-                    rows.extend(entries.into_iter().map(Row::from_entry));
-                    total += count;
-                }
-                Ok((rows, total))
-            }
+    async fn get(&self, key: &WorkKey) -> anyhow::Result<Value> {
+        let answer = self.0.get(&format!("/api/cuelight/v1/queue?key={key}")).await?;
+        match self.0.items(&answer, StatusCode::OK)?.first() {
+            Some(item) => Ok(item.clone()),
+            None => bail!("{key} is not in the queue: nothing is to be done for it"),
         }
     }
 
     /// False when the key is not dead.
     async fn change(&self, change: Change, key: &WorkKey) -> anyhow::Result<bool> {
-        match (self, change) {
-            (Self::Server(client), change) => {
-                let body = json!({ "key": key.to_string() });
-                let answer = client.post(change.path(), &body).await?;
-                match answer.status {
-                    StatusCode::OK => Ok(true),
-                    StatusCode::NOT_FOUND => Ok(false),
-                    _ => bail!("the server at {} answered: {}", client.address(), answer.reason()),
-                }
-            }
-            (Self::File(engine), Change::Retry) => Ok(engine.retry(key.clone()).await?),
-            (Self::File(engine), Change::Drop) => Ok(Inspect::drop(&**engine, key.clone()).await?),
-        }
-    }
-
-    async fn close(self) {
-        if let Self::File(engine) = self {
-            engine.close().await;
+        let answer = self.0.post(change.path(), &json!({ "key": key.to_string() })).await?;
+        match answer.status {
+            StatusCode::OK => Ok(true),
+            StatusCode::NOT_FOUND => Ok(false),
+            _ => Err(self.0.refused(&answer)),
         }
     }
 }

@@ -1,22 +1,28 @@
-//! `cuelight scan`: asks the running server to scan, waits, and tells what came of it; shows what
-//! a scan would do; approves the removals that the brake holds.
+//! `cuelight scan`: scans and tells what came of it; shows what a scan would do; approves the
+//! removals that the brake holds.
 //!
-//! Only the server scans: it alone writes the catalog and keeps to GitHub's limits. Without one
-//! there is nothing to do here that `cuelight serve` does not do by itself at its start.
+//! The running server does the work, or this process when there is none: then it holds the
+//! storage, works the queue off, and ends when nothing more can be done now.
 
-use std::io::{IsTerminal, Write, stdin};
+mod approve;
+mod preview;
+mod progress;
+mod watch;
+
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::client::{Answer, Client};
+use super::reach::Cuelight;
 use super::table::{self, printable};
-use super::{DONE, FAILED, USAGE, block_on};
-use crate::clock::{Clock, SystemClock};
+use super::{DONE, FAILED, Streams, USAGE, block_on, gaps};
+use crate::app::alone::{Absent, Alone};
 use crate::config::Config;
+use progress::Progress;
+use watch::{Look, Watch, time};
 
 /// How long a dry run may take: some thousand pages at GitHub's slowest.
 const PREVIEW_TIME: Duration = Duration::from_secs(30 * 60);
@@ -24,7 +30,7 @@ const PREVIEW_TIME: Duration = Duration::from_secs(30 * 60);
 /// How long a question that leads the server to GitHub may take: one call there.
 const ASK_TIME: Duration = Duration::from_secs(60);
 
-/// How often the result is asked for.
+/// How often it is looked how far the work is.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// How long a scan is waited for: longer than any account takes without limits.
@@ -36,7 +42,7 @@ pub struct What {
     /// Only this account, as `github.com/acme` or `acme`; all accounts without it.
     #[arg(value_name = "ACCOUNT")]
     account: Option<String>,
-    /// Tell what would be added, changed and removed, and why; do nothing.
+    /// Tell what would be added, changed and removed, and why; write nothing.
     #[arg(long, conflicts_with = "approve_removals")]
     dry_run: bool,
     /// Approve the removals that are held for this account, after they were listed.
@@ -47,192 +53,176 @@ pub struct What {
     yes: bool,
 }
 
-/// Runs the command and returns the exit code.
+/// Runs the command and returns the exit code. `org` is the one of `--org`: a server has its own
+/// configuration, so there it names the account that is meant.
 pub fn run(
     config: &Config,
+    org: Option<&str>,
     what: &What,
-    out: &mut dyn Write,
-    err: &mut dyn Write,
+    streams: &mut Streams<'_>,
 ) -> anyhow::Result<u8> {
-    let client = Client::new(&config.server)?.patient(ASK_TIME);
+    let (absent, answer_time) = match what {
+        What { approve_removals: Some(_), .. } => (Absent::Refuse, ASK_TIME),
+        What { dry_run: true, .. } => (Absent::Pretend, PREVIEW_TIME),
+        // There is nothing to fill it with.
+        What { .. } if config.providers.is_empty() => (Absent::Pretend, ASK_TIME),
+        What { .. } => (Absent::Create, ASK_TIME),
+    };
     block_on(async {
-        match &what.approve_removals {
-            Some(account) => approve(&client, account, what.yes, out, err).await,
-            None if what.dry_run => {
-                preview(&client.patient(PREVIEW_TIME), what.account.as_deref(), out).await
-            }
-            None => scan(&client, what.account.as_deref(), out, err).await,
-        }
+        let cuelight = Cuelight::reach(config, answer_time, absent).await?;
+        let done = act(&cuelight, config, org, what, streams).await;
+        cuelight.close().await;
+        done
     })
 }
 
-async fn scan(
-    client: &Client,
-    account: Option<&str>,
-    out: &mut dyn Write,
-    err: &mut dyn Write,
+async fn act(
+    cuelight: &Cuelight,
+    config: &Config,
+    org: Option<&str>,
+    what: &What,
+    streams: &mut Streams<'_>,
 ) -> anyhow::Result<u8> {
-    let answer = client.post("/api/cuelight/v1/scans", &body_of(account)).await?;
-    let asked = items(client, &answer, StatusCode::ACCEPTED)?;
+    let mut account = what.account.as_deref();
+    match cuelight.alone() {
+        Some(alone) => {
+            introduce(alone, config, streams)?;
+            if config.providers.is_empty() {
+                return Ok(USAGE);
+            }
+        }
+        None => account = account.or(org),
+    }
+    match &what.approve_removals {
+        Some(held_of) => approve::approve(cuelight, held_of, what.yes, streams).await,
+        None if what.dry_run => preview::preview(cuelight, account, streams.out).await,
+        None => scan(cuelight, account, streams).await,
+    }
+}
+
+/// Says that no server does the work, and what is missing for it.
+fn introduce(alone: &Alone, config: &Config, streams: &mut Streams<'_>) -> std::io::Result<()> {
+    let at = config.server.internal_listen;
+    match &alone.storage {
+        Some(url) => writeln!(streams.err, "cuelight: no server at {at}, working on {url} alone")?,
+        None => writeln!(
+            streams.err,
+            "cuelight: no server at {at} and no storage yet, comparing with an empty catalog"
+        )?,
+    }
+    for gap in gaps(config) {
+        writeln!(streams.err, "cuelight: {gap}")?;
+    }
+    Ok(())
+}
+
+async fn scan(
+    cuelight: &Cuelight,
+    account: Option<&str>,
+    streams: &mut Streams<'_>,
+) -> anyhow::Result<u8> {
+    if let Some(alone) = cuelight.alone() {
+        alone.push_due().await?;
+        let status = cuelight.get("/api/cuelight/v1/status").await?.body;
+        let events = status["queue"]["waitingEvent"].as_u64().unwrap_or(0);
+        if events > 0 {
+            let what = "repositories that webhooks named wait in the queue and are read too";
+            writeln!(streams.err, "cuelight: {events} {what}")?;
+        }
+    }
+    let answer = cuelight.post("/api/cuelight/v1/scans", &body_of(account)).await?;
+    let asked = cuelight.items(&answer, StatusCode::ACCEPTED)?;
     if asked.is_empty() {
-        bail!("the server at {} has no provider to scan", client.address());
+        bail!("the server has no provider to scan; see catalog.providers.github");
     }
     for one in asked {
-        writeln!(err, "cuelight: scanning {}", text(one, "account"))?;
+        writeln!(streams.err, "cuelight: scanning {}", text(one, "account"))?;
     }
-    let results = ended(client, asked).await?;
+    let watch = Watch::new(cuelight, asked, account.is_some());
+    let mut progress = Progress::new(streams.is_drawn);
+    let look = match cuelight.alone() {
+        Some(alone) => work(alone, &watch, &mut progress, streams).await,
+        None => watch.until_done(&mut progress, streams).await,
+    };
+    progress.end();
+    tell(cuelight, &look?, streams).await
+}
+
+/// Works everything off here, and shows how far it is.
+async fn work(
+    alone: &Alone,
+    watch: &Watch<'_>,
+    progress: &mut Progress,
+    streams: &mut Streams<'_>,
+) -> anyhow::Result<Look> {
+    tokio::select! {
+        worked = alone.work() => worked?,
+        shown = watch.show(progress, streams) => shown?,
+    }
+    alone.load().await?;
+    watch.look().await
+}
+
+async fn tell(cuelight: &Cuelight, look: &Look, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
+    let is_alone = cuelight.alone().is_some();
     let row = |scan: &Value| {
-        let started = scan["startedAt"].as_str().and_then(parse);
-        let spent = scan["endedAt"].as_str().and_then(parse).zip(started);
+        let spent = time(scan, "endedAt").zip(time(scan, "startedAt"));
         let seconds = spent.map_or(0.0, |(end, start)| end.since(start).as_secs_f64());
+        let number = scan["id"].as_str().and_then(|id| id.strip_prefix("scan:"));
+        let failed = look.failed.iter().filter(|key| key["account"].as_str() == number).count();
+        // Without a server nothing comes by itself.
+        let next = scan["next"].as_str().filter(|_| !is_alone);
         [
             text(scan, "account"),
             scan["listed"].to_string(),
             scan["pushed"].to_string(),
             scan["held"].as_array().map_or(0, Vec::len).to_string(),
+            failed.to_string(),
             format!("{seconds:.1}"),
-            scan["next"].as_str().unwrap_or("-").to_owned(),
+            next.unwrap_or("-").to_owned(),
         ]
     };
-    let head = ["ACCOUNT", "LISTED", "TO RECONCILE", "HELD", "SECONDS", "NEXT"];
-    table::write(&head, results.iter().map(row), out)?;
+    let head = ["ACCOUNT", "LISTED", "TO RECONCILE", "HELD", "FAILED", "SECONDS", "NEXT"];
+    table::write(&head, look.ended.iter().map(row), streams.out)?;
+    tell_catalog(cuelight, streams).await?;
     let mut code = DONE;
-    for scan in &results {
+    for scan in &look.ended {
         let account = text(scan, "account");
         if let Some(error) = scan["error"].as_str() {
-            writeln!(err, "cuelight: the scan of {account} failed: {}", printable(error))?;
+            let error = printable(error);
+            writeln!(streams.err, "cuelight: the scan of {account} failed: {error}")?;
             code = FAILED;
         } else if scan["held"].as_array().is_some_and(|held| !held.is_empty()) {
             let command = format!("cuelight scan --approve-removals {account}");
-            writeln!(err, "cuelight: removals of {account} are held; see them with `{command}`")?;
+            let what = format!("removals of {account} are held; see them with `{command}`");
+            writeln!(streams.err, "cuelight: {what}")?;
         }
     }
-    Ok(code)
+    for one in &look.missing {
+        let account = text(one, "account");
+        writeln!(streams.err, "cuelight: the scan of {account} could not run yet")?;
+        code = FAILED;
+    }
+    Ok(code.max(look.tell_left(streams)?))
 }
 
-/// Waits until each of the scans asked for has a result that began no earlier.
-async fn ended(client: &Client, asked: &[Value]) -> anyhow::Result<Vec<Value>> {
-    let deadline = SystemClock.now() + WAIT_MAX;
-    loop {
-        let answer = client.get("/api/cuelight/v1/scans").await?;
-        let known = items(client, &answer, StatusCode::OK)?;
-        let of = |one: &Value| {
-            let since = one["requestedAt"].as_str().and_then(parse);
-            let is_it = |scan: &&Value| {
-                scan["id"] == one["id"] && scan["startedAt"].as_str().and_then(parse) >= since
-            };
-            known.iter().find(is_it).cloned()
-        };
-        if let Some(results) = asked.iter().map(of).collect::<Option<Vec<Value>>>() {
-            return Ok(results);
-        }
-        if SystemClock.now() >= deadline {
-            bail!("no scan has ended within {} s; see /health", WAIT_MAX.as_secs());
-        }
-        SystemClock.sleep(LOOK_EVERY).await;
-    }
-}
-
-async fn preview(
-    client: &Client,
-    account: Option<&str>,
-    out: &mut dyn Write,
-) -> anyhow::Result<u8> {
-    let answer = client.post("/api/cuelight/v1/scans/preview", &body_of(account)).await?;
-    for plan in items(client, &answer, StatusCode::OK)? {
-        let count = |name: &str| plan[name].as_array().map_or(0, Vec::len);
-        let counts = ["added", "changed", "removed"].map(|name| format!("{} {name}", count(name)));
-        let account = text(plan, "account");
-        writeln!(out, "{account}: {} listed, {}", plan["listed"], counts.join(", "))?;
-        for (name, sign) in [("added", '+'), ("changed", '~'), ("removed", '-')] {
-            for one in plan[name].as_array().into_iter().flatten() {
-                writeln!(out, "  {sign} {}: {}", text(one, "repository"), text(one, "why"))?;
-            }
-        }
-        if count("held") > 0 {
-            writeln!(
-                out,
-                "  the brake would hold every removal: {} repositories would lose all their \
-                 entities",
-                count("held")
-            )?;
-        }
-    }
-    Ok(DONE)
-}
-
-async fn approve(
-    client: &Client,
-    account: &str,
-    is_agreed: bool,
-    out: &mut dyn Write,
-    err: &mut dyn Write,
-) -> anyhow::Result<u8> {
-    let query: String = url::form_urlencoded::Serializer::new(String::new())
-        .append_pair("account", account)
-        .finish();
-    let answer = client.get(&format!("/api/cuelight/v1/approvals?{query}")).await?;
-    let held = items(client, &answer, StatusCode::OK)?;
-    if held.is_empty() {
-        writeln!(out, "no removal waits for approval")?;
-        return Ok(DONE);
-    }
-    writeln!(out, "all entities of these repositories would go:")?;
-    for one in held {
-        writeln!(out, "  {} (since {})", text(one, "repository"), text(one, "since"))?;
-    }
-    if !is_agreed {
-        if !stdin().is_terminal() {
-            writeln!(err, "cuelight: nothing was approved; give --yes to approve this list")?;
-            return Ok(USAGE);
-        }
-        write!(out, "approve the removal of these {}? [y/N] ", held.len())?;
-        out.flush()?;
-        let mut said = String::new();
-        stdin().read_line(&mut said).context("cannot read the answer")?;
-        if !matches!(said.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
-            writeln!(out, "nothing was approved")?;
-            return Ok(FAILED);
-        }
-    }
-    let names: Vec<&Value> = held.iter().map(|one| &one["repository"]).collect();
-    let body = json!({ "account": account, "repositories": names });
-    let answer = client.post("/api/cuelight/v1/approvals", &body).await?;
-    if answer.status == StatusCode::CONFLICT {
-        bail!("nothing was approved, what is held has changed meanwhile; run this again");
-    }
-    if answer.status != StatusCode::OK {
-        bail!("the server at {} answered: {}", client.address(), answer.reason());
-    }
-    let until = text(&answer.body, "until");
+async fn tell_catalog(cuelight: &Cuelight, streams: &mut Streams<'_>) -> anyhow::Result<()> {
+    let status = cuelight.get("/api/cuelight/v1/status").await?.body;
+    let count = |name: &str| status["view"][name].as_u64().unwrap_or(0);
     writeln!(
-        out,
-        "approved: each of these {} goes as soon as a read confirms it, until {until}",
-        held.len()
+        streams.out,
+        "the catalog holds {} repositories with {} entities and {} problems",
+        count("repositories"),
+        count("entities"),
+        count("problems")
     )?;
-    Ok(DONE)
+    Ok(())
 }
 
 fn body_of(account: Option<&str>) -> Value {
     account.map_or_else(|| json!({}), |account| json!({ "account": account }))
 }
 
-/// The items of a list, or what the server said instead.
-fn items<'a>(
-    client: &Client,
-    answer: &'a Answer,
-    expected: StatusCode,
-) -> anyhow::Result<&'a Vec<Value>> {
-    match answer.body["items"].as_array() {
-        Some(items) if answer.status == expected => Ok(items),
-        _ => bail!("the server at {} answered: {}", client.address(), answer.reason()),
-    }
-}
-
 fn text(value: &Value, name: &str) -> String {
     printable(value[name].as_str().unwrap_or("-"))
-}
-
-fn parse(text: &str) -> Option<crate::clock::Timestamp> {
-    crate::clock::Timestamp::parse_rfc3339(text)
 }

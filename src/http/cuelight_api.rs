@@ -364,10 +364,13 @@ struct EntryBody {
     error: Option<String>,
 }
 
-/// Keys of the state asked for, or of all, the dead first: they need a person.
+/// Keys of the state asked for, or of all, the dead first: they need a person. With `key` that
+/// key alone, if it is there and not behind too many others.
 async fn queue(State(state): State<Shared>, request: Request) -> Result<Response, ApiError> {
-    let params = Params::parse(&request, &["state", "limit", "offset"])?;
+    let params = Params::parse(&request, &["state", "limit", "offset", "key"])?;
     let slice = Slice::parse(&params)?;
+    let key = params.first("key").map(str::parse::<WorkKey>).transpose();
+    let key = key.map_err(|error| ApiError::input(error.to_string()))?;
     let states = match params.first("state") {
         None => vec![KeyState::Dead, KeyState::Held, KeyState::Waiting],
         Some("waiting") => vec![KeyState::Waiting],
@@ -381,6 +384,15 @@ async fn queue(State(state): State<Shared>, request: Request) -> Result<Response
         }
     };
     let (mut entries, mut total) = (Vec::new(), 0);
+    if let Some(key) = key {
+        for key_state in states {
+            let (found, _) = state.inspect.list(key_state, LIMIT_MAX).await?;
+            entries.extend(found.into_iter().filter(|entry| entry.key == key));
+        }
+        let total = entries.len() as u64;
+        let items = entries.into_iter().map(EntryBody::from);
+        return Ok(json(StatusCode::OK, &slice.stored_page(items, total)));
+    }
     for key_state in states {
         let missing = slice.end()?.saturating_sub(entries.len());
         let (found, count) = state.inspect.list(key_state, missing).await?;

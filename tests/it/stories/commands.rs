@@ -164,21 +164,3 @@ async fn a_failed_scan_exits_1_and_says_why() {
     assert_eq!(code, 1);
     assert!(err.contains("`other` is no account of the configuration"), "{err}");
 }
-
-#[test]
-fn without_a_server_the_commands_say_so() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("an address").to_string();
-    drop(listener);
-    let commands: [&[&str]; 4] = [
-        &["scan"],
-        &["scan", "--dry-run"],
-        &["scan", "--approve-removals", "acme", "--yes"],
-        &["explain", "acme/pay"],
-    ];
-    for args in commands {
-        let (code, out, err) = command(&address, args);
-        assert_eq!((code, out.as_str()), (1, ""), "{args:?}");
-        assert!(err.starts_with(&format!("cuelight: no server answers at {address}")), "{err}");
-    }
-}

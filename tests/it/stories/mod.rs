@@ -1,5 +1,6 @@
 //! Stories: what the catalog looks like after something happened on GitHub.
 
+mod alone;
 mod approvals;
 mod apps;
 mod both_ways;
