@@ -198,12 +198,33 @@ async fn tell(cuelight: &Cuelight, look: &Look, streams: &mut Streams<'_>) -> an
             writeln!(streams.err, "cuelight: {what}")?;
         }
     }
+    code = code.max(tell_installations(cuelight, look, streams).await?);
     for one in &look.missing {
         let account = text(one, "account");
         writeln!(streams.err, "cuelight: the scan of {account} could not run yet")?;
         code = FAILED;
     }
     Ok(code.max(look.tell_left(streams)?))
+}
+
+/// Tells which accounts an App could not lead to, and why.
+async fn tell_installations(
+    cuelight: &Cuelight,
+    look: &Look,
+    streams: &mut Streams<'_>,
+) -> anyhow::Result<u8> {
+    let mut code = DONE;
+    if look.ended.iter().all(|scan| !text(scan, "account").contains("/app ")) {
+        return Ok(code);
+    }
+    let health = cuelight.get("/health").await?.body;
+    for (name, check) in health["checks"].as_object().into_iter().flatten() {
+        if name.starts_with("installation:") && check["state"] == "degraded" {
+            writeln!(streams.err, "cuelight: {}", text(check, "detail"))?;
+            code = FAILED;
+        }
+    }
+    Ok(code)
 }
 
 async fn tell_catalog(cuelight: &Cuelight, streams: &mut Streams<'_>) -> anyhow::Result<()> {

@@ -4,55 +4,25 @@
 //! is asked, with the credentials of the provider that names its owner.
 
 use super::approvals::Waiting;
+use super::standing::Told;
 use super::{OperateError, Operator};
 use crate::accounts::host_of;
 use crate::clock::Timestamp;
-use crate::config::Provider;
 use crate::engine::EngineError;
 use crate::engine::queue::{Entry, Inspect, LedgerEntry, State};
 use crate::engine::record::RepoRecord;
-use crate::github::{Repository, Seen};
-use crate::ids::{Account, FullName};
-use crate::membership::{Standing, wanted};
+use crate::health::CheckState;
+use crate::ids::{Account, AppId, FullName};
 use crate::scan::ScanResult;
 use crate::work::{RepoKey, WorkKey};
+
+pub use super::standing::Place;
 
 /// Most keys of each state that are looked through for the repository's.
 const KEYS_MAX: usize = 10_000;
 
 /// Most of the newest deliveries that are looked through for the repository's.
 const DELIVERIES_MAX: usize = 10_000;
-
-/// How a repository stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// It is in the catalog.
-    In,
-    /// It counts, and has no catalog file.
-    NoFile,
-    /// It counts and has a file, and was not read yet.
-    NotSeenYet,
-    /// No provider's filters let it in.
-    FilteredOut,
-    /// No provider names its owner.
-    Stranger,
-    /// GitHub does not show it to us.
-    NotShown,
-}
-
-impl Place {
-    /// The word in answers.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::In => "in",
-            Self::NoFile => "no-catalog-file",
-            Self::NotSeenYet => "not-seen-yet",
-            Self::FilteredOut => "filtered-out",
-            Self::Stranger => "stranger",
-            Self::NotShown => "not-shown",
-        }
-    }
-}
 
 /// What is known of a repository.
 #[derive(Debug, Clone)]
@@ -63,6 +33,11 @@ pub struct Explanation {
     pub why: String,
     /// The providers that let it in.
     pub providers: Vec<String>,
+    /// Which of their filters it passes, or which one leaves it out; `None` when no provider has
+    /// a say.
+    pub filter: Option<String>,
+    /// What keeps its account from being read now, in words.
+    pub troubles: Vec<String>,
     /// Its record.
     pub record: Option<RepoRecord>,
     /// The newest delivery that named it.
@@ -81,7 +56,7 @@ impl Operator {
     /// Explains a repository; `key` is its key if it has a record.
     ///
     /// # Errors
-    /// When the storage fails, or GitHub had to be asked and gave no answer to believe.
+    /// When the storage fails.
     pub async fn explain(
         &self,
         name: &FullName,
@@ -92,7 +67,8 @@ impl Operator {
             Some(key) => self.scanner.store.get(vec![key]).await?.into_iter().flatten().next(),
             None => None,
         };
-        let (account, (place, why, providers)) = match &record {
+        let found = self.discover().await;
+        let (account, told) = match &record {
             Some(record) => (Some(record.account.clone()), self.of_record(record)),
             None => self.of_github(name).await?,
         };
@@ -110,11 +86,23 @@ impl Operator {
         let of_record = |one: &Waiting| record.as_ref().is_some_and(|r| r.key == one.key);
         let held = waiting.into_iter().find(of_record);
         let last_event = last_event(name, inspect).await?;
+        let mut troubles = Vec::new();
+        for (whose, trouble) in found {
+            if whose.is_none() || whose == account {
+                troubles.push(trouble);
+            }
+        }
+        if let Some(account) = &account {
+            troubles.extend(self.troubles_of(account, name, inspect).await?);
+        }
         let (account, next_scan) = self.scans_of(account, name);
+        let Told { place, why, providers, filter } = told;
         let found = Explanation {
             place,
             why,
             providers,
+            filter,
+            troubles,
             record,
             last_event,
             queue,
@@ -125,74 +113,50 @@ impl Operator {
         Ok(found)
     }
 
-    fn of_record(&self, record: &RepoRecord) -> (Place, String, Vec<String>) {
-        let standing =
-            self.scanner.membership.standing(&record.key.host, &record.full_name, &record.listed);
-        match standing {
-            Standing::Member(providers) if record.files.is_empty() => {
-                (Place::NoFile, no_file(&providers), ids(&providers))
+    /// Learns where the Apps are installed that nobody has asked for yet: before that, what they
+    /// read looks like a stranger's. Returns what is wrong, and for which account.
+    async fn discover(&self) -> Vec<(Option<Account>, String)> {
+        let mut troubles = Vec::new();
+        for provider in self.scanner.membership.providers() {
+            let (Some(app), Ok(host)) = (provider.app.map(AppId), host_of(provider)) else {
+                continue;
+            };
+            if !self.scanner.membership.undiscovered(&host).contains(&app) {
+                continue;
             }
-            Standing::Member(providers) => {
-                let paths: Vec<&str> = record.files.iter().map(|f| f.path.as_str()).collect();
-                (Place::In, format!("it has {}", paths.join(", ")), ids(&providers))
+            match self.scanner.accounts.discover(&host, app).await {
+                Ok(found) => {
+                    troubles.extend(found.installations.into_iter().filter_map(|one| {
+                        Some((Some(one.owner.account.clone()), one.why_not(app)?))
+                    }))
+                }
+                Err(error) => {
+                    troubles.push((None, format!("App {app} on {host} is not known: {error}")));
+                }
             }
-            Standing::FilteredOut(why) => (Place::FilteredOut, why, Vec::new()),
-            Standing::Stranger => stranger(&record.full_name),
         }
+        troubles
     }
 
-    async fn of_github(
+    /// What is known to be wrong with an account: its checks in health, and its gate.
+    async fn troubles_of(
         &self,
+        account: &Account,
         name: &FullName,
-    ) -> Result<(Option<Account>, (Place, String, Vec<String>)), OperateError> {
-        let membership = &self.scanner.membership;
-        let named = |p: &&Provider| {
-            membership.owners_of(p).iter().any(|login| login.eq_ignore_ascii_case(name.owner()))
-        };
-        let Some(provider) = membership.providers().iter().find(named) else {
-            return Ok((None, stranger(name)));
-        };
-        let Ok(host) = host_of(provider) else { return Ok((None, stranger(name))) };
-        let owner = self.scanner.accounts.resolve(&host, name.owner()).await?;
-        let account = owner.account;
-        let not_shown = || {
-            let why = format!("{host} does not show it to the credentials of {}", name.owner());
-            (Place::NotShown, why, Vec::new())
-        };
-        let Some(read) = self.scanner.github.find(&account, name).await? else {
-            return Ok((Some(account), not_shown()));
-        };
-        let files = membership.wanted_on_host(&host);
-        let queries: Vec<_> = files.iter().map(|file| file.query.clone()).collect();
-        let seen = self.scanner.github.read(&account, &[read], &queries).await;
-        let told = match seen.into_iter().next().transpose()? {
-            Some(Seen::Found(repository)) => self.of_repository(&repository, &queries),
-            Some(Seen::Gone) | None => not_shown(),
-        };
-        Ok((Some(account), told))
-    }
-
-    fn of_repository(
-        &self,
-        found: &Repository,
-        queries: &[crate::repository::FileQuery],
-    ) -> (Place, String, Vec<String>) {
-        let standing =
-            self.scanner.membership.standing(&found.key.host, &found.full_name, &found.listed);
-        let providers = match standing {
-            Standing::Member(providers) => providers,
-            Standing::FilteredOut(why) => return (Place::FilteredOut, why, Vec::new()),
-            Standing::Stranger => return stranger(&found.full_name),
-        };
-        let wanted = wanted(providers.iter().copied());
-        let mut seen = queries.iter().zip(&found.files).filter(|(_, file)| file.is_some());
-        match seen.find(|(query, _)| wanted.iter().any(|w| w.query == **query)) {
-            None => (Place::NoFile, no_file(&providers), ids(&providers)),
-            Some((query, _)) => {
-                let why = format!("it has {} and was not read yet; `cuelight scan`", query.path);
-                (Place::NotSeenYet, why, ids(&providers))
+        inspect: &dyn Inspect,
+    ) -> Result<Vec<String>, EngineError> {
+        let label = self.scanner.accounts.label(account, Some(name));
+        let is_its = |check: &str| check.split_once(':').is_some_and(|(_, whose)| whose == label);
+        let is_bad = |state| matches!(state, CheckState::Degraded | CheckState::Failing);
+        let checks = self.scanner.health.checks().into_iter();
+        let bad = checks.filter(|(name, check)| is_its(name) && is_bad(check.state));
+        let mut troubles: Vec<String> = bad.map(|(_, check)| check.detail).collect();
+        for (whose, until, reason) in inspect.stats().await?.gates {
+            if whose == *account {
+                troubles.push(format!("nothing of {label} is read until {until}: {reason}"));
             }
         }
+        Ok(troubles)
     }
 
     fn scans_of(
@@ -219,22 +183,4 @@ async fn last_event(
 
 fn is_same(one: &FullName, other: &FullName) -> bool {
     one.as_str().eq_ignore_ascii_case(other.as_str())
-}
-
-fn ids(providers: &[&Provider]) -> Vec<String> {
-    providers.iter().map(|provider| provider.id.clone()).collect()
-}
-
-fn stranger(name: &FullName) -> (Place, String, Vec<String>) {
-    let why = format!("no provider of the configuration names the owner `{}`", name.owner());
-    (Place::Stranger, why, Vec::new())
-}
-
-fn no_file(providers: &[&Provider]) -> String {
-    let looked = |file: crate::membership::Wanted| match file.query.branch {
-        Some(branch) => format!("{} on {branch}", file.query.path),
-        None => format!("{} on its default branch", file.query.path),
-    };
-    let looked: Vec<String> = wanted(providers.iter().copied()).into_iter().map(looked).collect();
-    format!("there is no {}", looked.join(", no "))
 }

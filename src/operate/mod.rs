@@ -6,12 +6,15 @@
 pub mod approvals;
 pub mod explain;
 pub mod scans;
+mod standing;
 
 use std::sync::Arc;
 
+use crate::accounts::{app_account, host_of};
+use crate::config::Provider;
 use crate::engine::EngineError;
 use crate::github::GitHubError;
-use crate::ids::Account;
+use crate::ids::{Account, AppId};
 use crate::scan::Scanner;
 use crate::schedule::{Scheduler, StartError};
 
@@ -57,9 +60,14 @@ fn changed_text(held: &[String]) -> String {
 }
 
 impl Operator {
-    /// The account for people, `github.com/acme`.
+    /// The account for people, `github.com/acme`; `github.com/app 7` for an App's own.
     pub fn label(&self, account: &Account) -> String {
-        self.scanner.accounts.label(account, None)
+        let of_app = |provider: &Provider| {
+            let (app, host) = (AppId(provider.app?), host_of(provider).ok()?);
+            (app_account(&host, app) == *account).then(|| format!("{host}/app {app}"))
+        };
+        let app = self.scanner.membership.providers().iter().find_map(of_app);
+        app.unwrap_or_else(|| self.scanner.accounts.label(account, None))
     }
 
     /// The account that `text` names: `host:owner id`, or `host/owner` or `owner` of something
@@ -74,7 +82,7 @@ impl Operator {
             return Ok(account.clone());
         }
         for provider in self.scanner.membership.providers() {
-            let Ok(host) = crate::accounts::host_of(provider) else { continue };
+            let Ok(host) = host_of(provider) else { continue };
             for login in self.scanner.membership.owners_of(provider) {
                 if is_called(&format!("{host}/{login}"), text) {
                     let owner = self.scanner.accounts.resolve(&host, &login).await?;

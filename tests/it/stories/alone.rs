@@ -14,15 +14,15 @@ use crate::support::process::Served;
 use crate::support::stage::{FILE, TOKEN, component};
 
 /// A GitHub with twelve repositories, a folder, and nobody who serves.
-struct Scene {
+pub(super) struct Scene {
     github: FakeGitHub,
-    dir: TempDir,
-    config: PathBuf,
+    pub(super) dir: TempDir,
+    pub(super) config: PathBuf,
     nowhere: String,
 }
 
 impl Scene {
-    async fn open() -> Self {
+    pub(super) async fn open() -> Self {
         let github = FakeGitHub::start().await;
         let world = github.state();
         world.create_organization("acme");
@@ -42,7 +42,7 @@ impl Scene {
         Self { github, dir, config, nowhere }
     }
 
-    fn world(&self) -> World {
+    pub(super) fn world(&self) -> World {
         self.github.state()
     }
 
@@ -53,7 +53,7 @@ impl Scene {
     }
 
     /// Exit code, standard output, standard error of the real binary.
-    fn run(&self, args: &[&str]) -> (i32, String, String) {
+    pub(super) fn run(&self, args: &[&str]) -> (i32, String, String) {
         let output = Command::new(env!("CARGO_BIN_EXE_cuelight"))
             .args(args)
             .arg("--config")
@@ -127,7 +127,7 @@ async fn a_scan_fills_the_catalog_without_a_server_and_a_server_finds_it() {
     assert_eq!(out, same, "nothing differs any more");
     let (code, out, err) = scene.run(&["explain", "acme/svc-03"]);
     assert_eq!((code, err.as_str()), (0, ""));
-    assert!(out.contains("file         catalog-info.yaml: component:default/svc-03\n"), "{out}");
+    assert!(out.contains("entity         component:default/svc-03\n"), "{out}");
 
     let calls = scene.world().calls().len();
     let served = Served::start(&[], Path::new(env!("CARGO_BIN_EXE_cuelight")), &scene.config, &[]);
@@ -218,7 +218,7 @@ async fn held_removals_are_listed_asked_for_and_worked_off_without_a_server() {
     }
     let (code, out, _) = scene.run(&["explain", "acme/svc-00"]);
     assert_eq!(code, 0);
-    assert!(out.contains("standing     in the catalog\n"), "{out}");
+    assert!(out.contains("standing       in the catalog\n"), "{out}");
 
     let (code, out, err) = scene.typing("YES\n", &args).await;
     assert_eq!(code, 0, "{err}");

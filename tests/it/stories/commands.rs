@@ -109,7 +109,7 @@ async fn a_scan_is_seen_before_run_and_its_held_removals_are_approved() {
 
     let (code, out, _) = scene.run(&["explain", "acme/svc-00"]);
     assert_eq!(code, 0);
-    assert!(out.contains("standing     in the catalog\n"), "{out}");
+    assert!(out.contains("standing       in the catalog\n"), "{out}");
     assert!(out.contains(&format!("approve it with `{approve}`")), "{out}");
 
     let args = ["scan", "--approve-removals", "github.com/acme"];
@@ -136,9 +136,9 @@ async fn explain_tells_of_repositories_in_and_out() {
     let (code, out, err) = scene.run(&["explain", "acme/svc-03"]);
     assert_eq!((code, err.as_str()), (0, ""));
     for line in [
-        "repository   acme/svc-03\n",
-        "standing     in the catalog\n",
-        "providers    default\n",
+        "repository     acme/svc-03\n",
+        "standing       in the catalog\n",
+        "providers      default\n",
         "file         catalog-info.yaml: component:default/svc-03\n",
         " for scan\n",
         "last scan    ended 20",

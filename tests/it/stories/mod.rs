@@ -7,6 +7,7 @@ mod both_ways;
 mod commands;
 mod disorder;
 mod evidence;
+mod explained;
 mod explaining;
 mod files;
 mod installed;
