@@ -61,7 +61,11 @@ pub(super) fn internal_state(
     registry: Arc<Registry>,
     auth: InternalAuth,
 ) -> InternalState {
-    let operator = Operator { scanner: worker.scanner.clone(), scheduler: scheduler(worker) };
+    let operator = Operator {
+        scanner: worker.scanner.clone(),
+        reconciler: worker.reconciler.clone(),
+        scheduler: scheduler(worker),
+    };
     InternalState {
         view,
         queue: ports.queue.clone(),

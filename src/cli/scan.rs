@@ -95,7 +95,7 @@ async fn act(
     }
     match &what.approve_removals {
         Some(held_of) => approve::approve(cuelight, held_of, what.yes, streams).await,
-        None if what.dry_run => preview::preview(cuelight, account, streams.out).await,
+        None if what.dry_run => preview::preview(cuelight, account, streams).await,
         None => scan(cuelight, account, streams).await,
     }
 }

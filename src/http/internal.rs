@@ -16,7 +16,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::http::answer::render_errors;
 use crate::http::auth::{Guard, require};
 use crate::http::state::{Shared, route};
-use crate::http::{catalog_api, cuelight_api, explain_api, health, metrics, operate_api};
+use crate::http::{
+    catalog_api, cuelight_api, explain_api, health, metrics, operate_api, preview_api,
+};
 
 pub use crate::http::state::{Info, InternalState, ProviderInfo, Webhooks};
 
@@ -30,6 +32,7 @@ pub fn router(state: InternalState) -> Router {
         routes.layer(guard.clone()).layer(from_fn(render_errors))
     };
     let own = cuelight_api::routes().merge(operate_api::routes()).merge(explain_api::routes());
+    let own = own.merge(preview_api::routes());
     let open = route(Router::new(), "/health", get(health::health));
     let open = route(open, "/livez", get(health::livez));
     let open = route(open, "/readyz", get(health::readyz));

@@ -14,5 +14,6 @@ pub mod metrics;
 mod operate_api;
 mod outcome;
 pub mod params;
+mod preview_api;
 pub mod public;
 pub mod state;

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::get;
 use serde::Serialize;
 use serde_json::{Map, Value, json as value};
 
@@ -15,7 +15,7 @@ use crate::http::answer::{ApiError, Page, json};
 use crate::http::params::{Params, json_body, json_body_within};
 use crate::http::state::{Shared, route};
 use crate::operate::OperateError;
-use crate::operate::scans::{Asked, Known, Planned, ScanResult};
+use crate::operate::scans::{Asked, Known, ScanResult};
 use crate::work::WorkKey;
 
 /// Largest body of an approval: as many names of repositories as one may hold, at GitHub's longest.
@@ -24,8 +24,7 @@ const APPROVAL_BYTES_MAX: usize = 4 << 20;
 /// The routes, to be mounted at `/api/cuelight/v1`.
 pub(super) fn routes() -> Router<Shared> {
     let router = route(Router::new(), "/scans", get(scans).post(start));
-    let router = route(router, "/approvals", get(waiting).post(approve));
-    route(router, "/scans/preview", post(preview))
+    route(router, "/approvals", get(waiting).post(approve))
 }
 
 impl From<OperateError> for ApiError {
@@ -111,45 +110,6 @@ async fn start(State(state): State<Shared>, request: Request) -> Result<Response
 }
 
 #[derive(Serialize)]
-struct PreviewBody {
-    account: String,
-    listed: u64,
-    added: Vec<PlannedBody>,
-    changed: Vec<PlannedBody>,
-    removed: Vec<PlannedBody>,
-    held: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct PlannedBody {
-    repository: String,
-    why: String,
-}
-
-/// What scans would do, computed by listing and comparing now.
-async fn preview(State(state): State<Shared>, request: Request) -> Result<Response, ApiError> {
-    let account = account_only(request).await?;
-    let previews = state.operator.preview_scans(account.as_deref()).await?;
-    let plan = |planned: Vec<Planned>| {
-        let body = |Planned { repository, why }| PlannedBody { repository, why };
-        planned.into_iter().map(body).collect()
-    };
-    let items: Vec<PreviewBody> = previews
-        .into_iter()
-        .map(|(account, preview)| PreviewBody {
-            account: state.operator.label(&account),
-            listed: preview.listed,
-            added: plan(preview.added),
-            changed: plan(preview.changed),
-            removed: plan(preview.removed),
-            held: preview.held,
-        })
-        .collect();
-    let total = items.len() as u64;
-    Ok(json(StatusCode::OK, &Page::new(items, 0, total)))
-}
-
-#[derive(Serialize)]
 struct WaitingBody {
     repository: String,
     account: String,
@@ -209,7 +169,8 @@ async fn approve(State(state): State<Shared>, request: Request) -> Result<Respon
     }
 }
 
-async fn account_only(request: Request) -> Result<Option<String>, ApiError> {
+/// The only member of a body that names an account, or none.
+pub(super) async fn account_only(request: Request) -> Result<Option<String>, ApiError> {
     Params::parse(&request, &[])?;
     let body = json_body(request).await?;
     only_members(&body, &["account"])?;

@@ -5,6 +5,7 @@
 
 pub mod approvals;
 pub mod explain;
+mod foresee;
 pub mod scans;
 mod standing;
 
@@ -15,6 +16,7 @@ use crate::config::Provider;
 use crate::engine::EngineError;
 use crate::github::GitHubError;
 use crate::ids::{Account, AppId};
+use crate::reconcile::Reconciler;
 use crate::scan::Scanner;
 use crate::schedule::{Scheduler, StartError};
 
@@ -23,6 +25,8 @@ use crate::schedule::{Scheduler, StartError};
 pub struct Operator {
     /// Listing, comparing, and who owns what.
     pub scanner: Arc<Scanner>,
+    /// Reading and comparing one repository.
+    pub reconciler: Arc<Reconciler>,
     /// Pushes scan keys.
     pub scheduler: Scheduler,
 }

@@ -1,11 +1,14 @@
 //! Scans that people ask for, and what became of the last ones.
 
+use std::collections::BTreeMap;
+
 use super::{OperateError, Operator, is_called};
 use crate::clock::Timestamp;
 use crate::config::Provider;
 use crate::ids::Account;
 use crate::scan::Preview;
 
+pub use super::foresee::Foreseen;
 pub use crate::scan::{Planned, ScanResult};
 
 /// A scan that was asked for.
@@ -15,6 +18,17 @@ pub struct Asked {
     pub account: Account,
     /// When; its result begins no earlier.
     pub at: Timestamp,
+}
+
+/// What a scan of an account would do.
+#[derive(Debug, Clone)]
+pub struct Forecast {
+    /// Whose.
+    pub account: Account,
+    /// What would come, change and go.
+    pub preview: Preview,
+    /// What the repositories that would be read have, by name.
+    pub foreseen: BTreeMap<String, Foreseen>,
 }
 
 /// What is known of an account's scans.
@@ -51,24 +65,23 @@ impl Operator {
     ///
     /// # Errors
     /// As for [`Self::start_scans`], and when a listing fails.
-    pub async fn preview_scans(
-        &self,
-        text: Option<&str>,
-    ) -> Result<Vec<(Account, Preview)>, OperateError> {
-        let mut previews: Vec<(Account, Preview)> = Vec::new();
+    pub async fn preview_scans(&self, text: Option<&str>) -> Result<Vec<Forecast>, OperateError> {
+        let mut forecasts: Vec<Forecast> = Vec::new();
         for provider in self.providers_of(text).await? {
             let name = || OperateError::UnknownAccount(provider.host.clone());
             let host = crate::accounts::host_of(&provider).map_err(|_| name())?;
             self.scanner.accounts.ready(&host).await?;
             for login in self.scanner.membership.owners_of(&provider) {
                 let owner = self.scanner.accounts.resolve(&host, &login).await?;
-                if previews.iter().all(|(account, _)| *account != owner.account) {
-                    let preview = self.scanner.preview(&owner.account).await??;
-                    previews.push((owner.account, preview));
+                if forecasts.iter().all(|one| one.account != owner.account) {
+                    let account = owner.account;
+                    let preview = self.scanner.preview(&account).await??;
+                    let foreseen = self.foresee(&account, &preview).await?;
+                    forecasts.push(Forecast { account, preview, foreseen });
                 }
             }
         }
-        Ok(previews)
+        Ok(forecasts)
     }
 
     /// The last scan of each account that was scanned since the start.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::{Findings, Known, Scanner};
 use crate::engine::EngineError;
 use crate::engine::store::Summary;
-use crate::github::{GitHubError, Repository};
+use crate::github::{GitHubError, RepoRead, Repository};
 use crate::ids::{Account, Oid};
 use crate::membership::Standing;
 
@@ -28,12 +28,14 @@ pub struct Preview {
 }
 
 /// A repository and why it is in a [`Preview`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Planned {
     /// `owner/name`
     pub repository: String,
     /// In words.
     pub why: String,
+    /// How it is read, if a scan would have it read.
+    pub read: Option<RepoRead>,
 }
 
 impl Scanner {
@@ -84,13 +86,15 @@ impl Findings {
     /// Notes why a listed repository is read.
     pub(super) fn note_differing(&mut self, listed: &Repository, known: &Known) {
         let Some(preview) = &mut self.preview else { return };
-        let name = listed.full_name.to_string();
+        let read = RepoRead { key: listed.key.clone(), node_id: Some(listed.node_id.clone()) };
+        let repository = listed.full_name.to_string();
+        let read = |why| Planned { repository, why, read: Some(read) };
         match known.stored.get(&listed.key) {
             _ if known.held.contains(&listed.key) => {
-                preview.changed.push(planned(&name, "its removal is held".to_owned()));
+                preview.changed.push(read("its removal is held".to_owned()));
             }
-            None => preview.added.push(planned(&name, "it has a catalog file".to_owned())),
-            Some(stored) => preview.changed.push(planned(&name, difference(listed, stored))),
+            None => preview.added.push(read("it has a catalog file".to_owned())),
+            Some(stored) => preview.changed.push(read(difference(listed, stored))),
         }
     }
 
@@ -104,7 +108,7 @@ impl Findings {
 }
 
 fn planned(repository: &str, why: String) -> Planned {
-    Planned { repository: repository.to_owned(), why }
+    Planned { repository: repository.to_owned(), why, read: None }
 }
 
 /// What differs, in words; catalog files when nothing else does.

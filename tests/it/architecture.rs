@@ -72,10 +72,15 @@ const LOOPS: &[&str] = &[
     "work",
 ];
 
-/// Operators start scans and read their results.
-const fn with_schedule() -> [&'static str; LOOPS.len() + 3] {
-    let mut all = with_steps();
-    all[0] = "schedule";
+/// Operators start scans and read their results, and a dry run reads as a reconcile would.
+const fn with_schedule() -> [&'static str; LOOPS.len() + 4] {
+    let steps = with_steps();
+    let mut all = ["schedule"; LOOPS.len() + 4];
+    let mut at = 0;
+    while at < steps.len() {
+        all[at + 1] = steps[at];
+        at += 1;
+    }
     all
 }
 

@@ -98,11 +98,20 @@ fn words(text: &str, line: usize, count: usize) -> Vec<&str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_without_any_storage_tells_what_a_catalog_would_have_and_makes_no_file() {
     let scene = Scene::open().await;
+    let two = format!("{}---\nkind: [", component("two", "service"));
+    scene.world().put_file("acme/svc-03", FILE, two);
     let (code, out, err) = scene.run(&["scan", "--dry-run"]);
     assert_eq!(code, 0, "{err}");
     let first = "github.com/acme: 12 listed, 12 added, 0 changed, 0 removed\n";
     assert!(out.starts_with(first), "{out}");
+    let svc = "\n  + acme/svc-00: it has a catalog file\n      component:default/svc-00\n";
+    assert!(out.contains(svc), "{out}");
+    let two = "      component:default/two\n    ! catalog-info.yaml:";
+    assert!(out.contains(two), "{out}");
+    let all = "\n  these have 12 entities (component 12) and 1 problems\n";
+    assert!(out.ends_with(all), "{out}");
     assert!(err.contains(&format!("no server at {} and no storage yet", scene.nowhere)), "{err}");
+    assert!(err.ends_with("keeps this catalog true\n"), "{err}");
     assert!(!scene.has_database());
     let (code, out, err) = scene.run(&["explain", "acme/svc-03"]);
     assert_eq!((code, err.as_str()), (0, ""), "{out}");

@@ -148,12 +148,16 @@ async fn a_dry_run_tells_what_would_be_done_and_does_nothing() {
     assert_eq!(status, 200, "{list}");
     let plan = &list["items"][0];
     assert_eq!((&plan["account"], &plan["listed"]), (&json!("github.com/acme"), &json!(20)));
-    assert_eq!(plan["added"], json!([{"repository": "acme/new", "why": "it has a catalog file"}]));
-    let changed = json!([
-        {"repository": "acme/store", "why": "it was called acme/svc-2"},
-        {"repository": "acme/svc-1", "why": "its catalog files differ"},
-    ]);
-    assert_eq!(plan["changed"], changed);
+    let read = |name: &str, why: &str, entity: &str| {
+        json!({
+            "repository": format!("acme/{name}"), "why": why,
+            "entities": [format!("component:default/{entity}")], "problems": [], "error": null,
+        })
+    };
+    assert_eq!(plan["added"], json!([read("new", "it has a catalog file", "new")]));
+    let store = read("store", "it was called acme/svc-2", "svc-2");
+    let website = read("svc-1", "its catalog files differ", "svc-1");
+    assert_eq!(plan["changed"], json!([store, website]));
     let archived = "provider default: archived, and filters.allowArchived is false";
     let removed = json!([
         {"repository": "acme/svc-3", "why": archived},

@@ -139,9 +139,11 @@ async fn explain_tells_of_repositories_in_and_out() {
         "repository     acme/svc-03\n",
         "standing       in the catalog\n",
         "providers      default\n",
-        "file         catalog-info.yaml: component:default/svc-03\n",
+        "file           catalog-info.yaml, for provider default, blob ",
+        "entity         component:default/svc-03\n",
         " for scan\n",
-        "last scan    ended 20",
+        "last scan      ended 20",
+        "next scan      not scheduled: ",
     ] {
         assert!(out.contains(line), "{line}: {out}");
     }

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use cuelight::accounts::Accounts;
-use cuelight::catalog::View;
+use cuelight::catalog::{AllowedKinds, View, process_file};
 use cuelight::clock::{SystemClock, Timestamp};
 use cuelight::config::InternalAuth;
 use cuelight::github::GitHub;
@@ -14,6 +14,7 @@ use cuelight::health::Health;
 use cuelight::http::internal::{Info, InternalState, ProviderInfo, Webhooks, router};
 use cuelight::membership::Membership;
 use cuelight::operate::Operator;
+use cuelight::reconcile::{Processing, Reconciler};
 use cuelight::scan::{ScanBoard, Scanner};
 use cuelight::schedule::Scheduler;
 use cuelight::telemetry::Metrics;
@@ -150,6 +151,14 @@ fn operator(engine: &Arc<StubEngine>, health: &Arc<Health>, metrics: &Metrics) -
         clock: clock.clone(),
         health: health.clone(),
     };
+    let reconciler = Reconciler {
+        github: github.clone(),
+        accounts: accounts.clone(),
+        store: engine.clone(),
+        membership: membership.clone(),
+        processing: Processing::new(process_file, AllowedKinds::default()),
+        clock: clock.clone(),
+    };
     let scanner = Scanner {
         github,
         accounts,
@@ -161,5 +170,5 @@ fn operator(engine: &Arc<StubEngine>, health: &Arc<Health>, metrics: &Metrics) -
         metrics: metrics.clone(),
         board,
     };
-    Operator { scanner: Arc::new(scanner), scheduler }
+    Operator { scanner: Arc::new(scanner), reconciler: Arc::new(reconciler), scheduler }
 }
