@@ -54,7 +54,7 @@ impl Progress {
         if !is_terminal {
             return Self::Lines(SystemClock.now());
         }
-        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+        let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr());
         let style = "{spinner} {msg} {wide_bar} {elapsed}";
         bar.set_style(ProgressStyle::with_template(style).expect("our own template"));
         Self::Bar(bar)
@@ -69,9 +69,10 @@ impl Progress {
         match self {
             Self::Bar(bar) => {
                 let (done, total) = far.parts();
-                bar.set_length(total);
-                bar.set_position(done);
                 bar.set_message(far.text());
+                // A bar of nothing would look full.
+                bar.set_length(total.max(1));
+                bar.set_position(done);
                 bar.tick();
             }
             Self::Lines(last) if now.since(*last) >= LINE_EVERY => {
