@@ -85,7 +85,7 @@ async fn a_list_that_fails_or_is_short_removes_nothing() {
     let deselected = world.deselect(installation, &["acme/site"]);
     for fault in [Fault::Status(500), Fault::HalfList, Fault::Status(403)] {
         world.fail_always(Calls::Of(CallKind::Selection), fault.clone());
-        stage.cue(&[deselected.clone()]).await;
+        stage.cue(std::slice::from_ref(&deselected)).await;
         stage.work().await;
         stage.scan().await;
         assert!(stage.has("site").await && stage.has("base").await, "{fault:?}");
