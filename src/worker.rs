@@ -306,8 +306,7 @@ impl Worker {
         leases: &[Lease],
         errors: impl Iterator<Item = &'a mut GitHubError>,
     ) {
-        let failed: Vec<_> =
-            errors.filter(|error| matches!(error, GitHubError::Transient(_))).collect();
+        let failed: Vec<_> = errors.filter(|error| error.is_transient()).collect();
         let Some(account) = leases.first().map(|lease| &lease.account) else { return };
         if failed.len() < leases.len() || self.scanner.github.is_awake(account).await {
             return;

@@ -148,7 +148,7 @@ impl Tokens {
         let old = || slot.current.clone().filter(|token| now < token.expires_at);
         match minted {
             // Renewing early is a courtesy: the old token is as good as before.
-            Err(GitHubError::Transient(error)) => old().ok_or(GitHubError::Transient(error)),
+            Err(error) if error.is_transient() => old().ok_or(error),
             minted => minted,
         }
     }

@@ -140,7 +140,7 @@ impl<'a> Batch<'a> {
                         }
                     }
                 }
-                Err(GitHubError::Transient(_)) if batch.len() > 1 => {
+                Err(error) if error.is_transient() && batch.len() > 1 => {
                     waiting.push(batch.split_off(batch.len().div_ceil(2)));
                     waiting.push(batch);
                 }

@@ -17,7 +17,8 @@ use super::session::{Credential, Session};
 use super::transport::Transport;
 use super::wire::{self, Data, WireOwner};
 use super::{
-    GitHubError, HostSettings, Installation, Owner, Page, RepoRead, Seen, SetupError, Timeouts,
+    Budget, GitHubError, HostSettings, Installation, Owner, Page, RepoRead, Seen, SetupError,
+    Timeouts,
 };
 use crate::clock::SharedClock;
 use crate::ids::{Account, AppId, FullName, Host, OwnerId};
@@ -85,7 +86,13 @@ impl GitHub {
             Ok(session) => asked(&session, wire::awake_body(), |_| Ok(())).await,
             Err(error) => Err(error),
         };
-        !matches!(answer, Err(GitHubError::Transient(_)))
+        !answer.is_err_and(|error| error.is_transient())
+    }
+
+    /// What the newest answer said is left of the points with which the account is asked; `None`
+    /// before the first one, and where there is no limit.
+    pub fn budget(&self, account: &Account) -> Option<Budget> {
+        self.hosts.get(&account.host)?.transport.budgets.of(account.owner)
     }
 
     /// One page of the owner's own repositories in the order of their creation, files with oids
@@ -219,11 +226,19 @@ impl At {
         Ok(Self { transport, token, apps, selections: Selections::default() })
     }
 
+    async fn session(&self, whose: Whose<'_>) -> Result<Session, GitHubError> {
+        let session = self.choose(whose).await?;
+        if let Whose::Owner(owner) = whose {
+            session.pays_for(owner);
+        }
+        Ok(session)
+    }
+
     /// The credentials of an account: the App that is installed on it, else the token. Where an
     /// App must not be used, and no other is installed, nothing else is tried: weaker credentials
     /// would see less, and the rest would look gone. While one only cannot say whether it is
     /// installed there, the token shows what is there, and nothing is taken for gone.
-    async fn session(&self, whose: Whose<'_>) -> Result<Session, GitHubError> {
+    async fn choose(&self, whose: Whose<'_>) -> Result<Session, GitHubError> {
         let (mut silent, mut barred) = (None, None);
         for app in &self.apps {
             match app.find(whose).await {

@@ -22,6 +22,9 @@ pub const LIMIT_WAIT_MIN: Duration = Duration::from_secs(1);
 /// How much of GitHub's own words is shown.
 const WORDS_CHARS_MAX: usize = 200;
 
+/// GraphQL's `type` of an answer that was cut because it took too much.
+const RESOURCE_LIMITS: &str = "RESOURCE_LIMITS_EXCEEDED";
+
 /// A GraphQL error.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(super) struct WireError {
@@ -46,7 +49,7 @@ impl WireError {
     pub(super) fn node(&self) -> Option<usize> {
         match self.path.as_slice() {
             [Step::Key(root), Step::Index(at), ..]
-                if root == "nodes" && self.kind != "RESOURCE_LIMITS_EXCEEDED" =>
+                if root == "nodes" && self.kind != RESOURCE_LIMITS =>
             {
                 Some(*at)
             }
@@ -108,6 +111,8 @@ pub(super) fn refusal(
             "{host} refuses the token (403{words}): it needs read access to the repositories' \
              contents and metadata"
         )),
+        // What GitHub answers to a query that takes it longer than 10 s.
+        502 | 504 => GitHubError::TooMuch(format!("{host} answered {status}{words}")),
         _ => GitHubError::Transient(format!("{host} answered {status}{words}")),
     }
 }
@@ -128,7 +133,12 @@ pub(super) fn untrue(
         None => {
             let first = errors.first().cloned().unwrap_or_default();
             let words = in_brackets(&cut(&format!("{} {}", first.kind, first.message)));
-            GitHubError::Transient(format!("{host} answered GraphQL with errors{words}"))
+            let what = format!("{host} answered GraphQL with errors{words}");
+            if errors.iter().any(|error| error.kind == RESOURCE_LIMITS) {
+                GitHubError::TooMuch(what)
+            } else {
+                GitHubError::Transient(what)
+            }
         }
     }
 }
@@ -198,6 +208,7 @@ mod tests {
                 format!("limited for {} s", until.since(NOW).as_secs())
             }
             GitHubError::Transient(text) => format!("transient: {text}"),
+            GitHubError::TooMuch(text) => format!("too much: {text}"),
             GitHubError::Unauthorized(text) => {
                 format!("unauthorized: {}", text.split(':').next().unwrap_or_default())
             }
@@ -235,7 +246,7 @@ mod tests {
             "unauthorized: github.com asks for single sign-on (403)",
         );
         check(401, &[], "", "unauthorized: github.com does not accept the token (401)");
-        check(502, &[], "<html>", "transient: github.com answered 502");
+        check(502, &[], "<html>", "too much: github.com answered 502");
         check(500, &[], r#"{"message": "Oh\nno."}"#, "transient: github.com answered 500 (Ohno)");
     }
 

@@ -8,6 +8,7 @@
 mod apps;
 mod auth;
 mod batch;
+mod budget;
 mod client;
 mod find;
 mod flight;
@@ -29,6 +30,7 @@ use crate::work::RepoKey;
 
 pub use apps::LIST_AGE_MAX;
 pub use auth::{JWT_AHEAD, JWT_BACK, RENEW_PERCENT};
+pub use budget::{Budget, RESERVE_PERCENT};
 pub use client::GitHub;
 pub use limits::{LIMIT_WAIT, LIMIT_WAIT_MAX, LIMIT_WAIT_MIN};
 pub use transport::{ANSWER_BYTES_MAX, install_crypto_provider};
@@ -261,6 +263,10 @@ pub enum GitHubError {
     /// Time-outs, 5xx, cut or untrue answers: try again.
     #[error("{0}")]
     Transient(String),
+    /// Too much was asked at once, as time-outs, 502, 504 and oversized answers tell: ask for less,
+    /// or try again.
+    #[error("{0}")]
+    TooMuch(String),
     /// GitHub answers nothing at all now, not even the smallest question: wait for it.
     #[error("GitHub is away: {0}")]
     Away(String),
@@ -283,7 +289,12 @@ impl GitHubError {
             Self::Limited { until, .. } => Some(*until),
             Self::Unauthorized(_) => Some(now + UNAUTHORIZED_REST),
             Self::Away(_) => Some(now + AWAY_REST),
-            Self::Transient(_) | Self::Refused(_) | Self::NoSuchOwner(_) => None,
+            Self::Transient(_) | Self::TooMuch(_) | Self::Refused(_) | Self::NoSuchOwner(_) => None,
         }
+    }
+
+    /// Whether the same question may be answered another time, or in smaller parts.
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Transient(_) | Self::TooMuch(_))
     }
 }

@@ -11,6 +11,7 @@ use hyper::header::HeaderValue;
 
 use super::apps::{App, Installed};
 use super::auth::Token;
+use super::budget::Purse;
 use super::transport::{Answer, Broken, Transport};
 use super::{GitHubError, InstallationState};
 use crate::ids::{AppId, OwnerId};
@@ -63,11 +64,26 @@ impl Session {
         is_selected.then_some((app.id, shown.owner.account.owner))
     }
 
+    /// Remembers that calls for this account are made with this credential.
+    pub(super) fn pays_for(&self, owner: OwnerId) {
+        self.transport.budgets.pays(owner, self.purse());
+    }
+
+    fn purse(&self) -> Purse {
+        match &self.credential {
+            Credential::Token(_) => Purse::Token,
+            Credential::Installation { app, installed } => {
+                Purse::Installation(app.id, installed.id.0)
+            }
+        }
+    }
+
     /// Posts a GraphQL body; the answer has status 200.
     pub(super) async fn graphql(&self, body: String) -> Result<Answer, GitHubError> {
         let transport = &self.transport;
         let answer =
             self.posted(body).await.map_err(|broken| broken.into_error(&transport.host))?;
+        transport.budgets.note(self.purse(), &answer.headers);
         match answer.status {
             200 => Ok(answer),
             404 => Err(transport.no_graphql()),

@@ -24,6 +24,7 @@ use octocrab::{AuthState, OctoBody, Octocrab, OctocrabBuilder};
 use rustls::{ClientConfig, RootCertStore};
 use url::Url;
 
+use super::budget::Budgets;
 use super::limits::refusal;
 use super::wire::{Data, Envelope};
 use super::{GitHubError, HostSettings, SetupError, Timeouts};
@@ -76,9 +77,9 @@ pub(super) enum Broken {
 impl Broken {
     pub(super) fn into_error(self, host: &Host) -> GitHubError {
         match self {
-            Self::TooLong => GitHubError::Transient(format!(
-                "{host} answered more than {ANSWER_BYTES_MAX} bytes"
-            )),
+            Self::TooLong => {
+                GitHubError::TooMuch(format!("{host} answered more than {ANSWER_BYTES_MAX} bytes"))
+            }
             Self::Error(error) => error,
         }
     }
@@ -89,6 +90,7 @@ pub(super) struct Transport {
     pub(super) host: Host,
     pub(super) clock: SharedClock,
     pub(super) metrics: Metrics,
+    pub(super) budgets: Budgets,
     base: Url,
     graphql: Url,
     client: Octocrab,
@@ -114,7 +116,8 @@ impl Transport {
         let graphql = graphql_url(&base);
         let client = client(&host, &base, timeouts.connect)?;
         let answer_timeout = timeouts.answer;
-        Ok(Self { host, clock, metrics, base, graphql, client, answer_timeout })
+        let budgets = Budgets::default();
+        Ok(Self { host, clock, metrics, budgets, base, graphql, client, answer_timeout })
     }
 
     /// Posts a GraphQL body; every status is the caller's to judge.
@@ -193,7 +196,9 @@ impl Transport {
         let name = match &outcome {
             Ok(_) | Err(GitHubError::NoSuchOwner(_)) => "ok",
             Err(GitHubError::Limited { .. }) => "limited",
-            Err(GitHubError::Transient(_) | GitHubError::Away(_)) => "transient",
+            Err(GitHubError::Transient(_) | GitHubError::TooMuch(_) | GitHubError::Away(_)) => {
+                "transient"
+            }
             Err(GitHubError::Unauthorized(_) | GitHubError::Refused(_)) => "unauthorized",
         };
         Metrics::count(&self.metrics.github_calls, name);
@@ -235,7 +240,8 @@ impl Transport {
             Ok(answer) => answer,
             Err(_) => {
                 let after = self.answer_timeout;
-                Err(self.broken(&format!("gave no whole answer within {after:?}")))
+                let what = format!("{} gave no whole answer within {after:?}", self.host);
+                Err(Broken::Error(GitHubError::TooMuch(what)))
             }
         }
     }

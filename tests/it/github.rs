@@ -138,7 +138,9 @@ fn word(seen: &Result<Seen, GitHubError>) -> &'static str {
         Ok(Seen::Found(_)) => "found",
         Ok(Seen::Gone) => "gone",
         Err(GitHubError::Limited { .. }) => "limited",
-        Err(GitHubError::Transient(_) | GitHubError::Away(_)) => "transient",
+        Err(GitHubError::Transient(_) | GitHubError::TooMuch(_) | GitHubError::Away(_)) => {
+            "transient"
+        }
         Err(GitHubError::Unauthorized(_)) => "unauthorized",
         Err(GitHubError::Refused(_)) => "refused",
         Err(GitHubError::NoSuchOwner(_)) => "no such owner",

@@ -216,6 +216,11 @@ impl World {
         token.used = 0;
     }
 
+    /// Somebody else spends points of a token.
+    pub fn spend_points(&self, token: &str, points: u64) {
+        self.lock().token_mut(token).used += points;
+    }
+
     /// An owner by login, in any case.
     pub fn owner(&self, login: &str) -> Owner {
         let state = self.lock();

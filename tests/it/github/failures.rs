@@ -146,7 +146,7 @@ async fn half_a_list_is_no_list() {
     for fault in [Fault::ResourceLimits { keep: 1 }, Fault::Status(502), Fault::CutBody] {
         stage.world.fail_next(1, Calls::Of(CallKind::List), fault.clone());
         let page = stage.github.list(&stage.owner, None, 100, &files()).await;
-        assert!(matches!(page, Err(GitHubError::Transient(_))), "{fault:?}: {page:?}");
+        assert!(page.as_ref().is_err_and(GitHubError::is_transient), "{fault:?}: {page:?}");
     }
     stage.world.rename_owner("acme", "acme-old");
     stage.world.create_organization("acme");

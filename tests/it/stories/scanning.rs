@@ -122,7 +122,7 @@ async fn a_scan_that_fails_half_way_removes_nothing_and_is_tried_again() {
     stage.scan().await;
     stage.world().delete_repository("acme/svc-119");
     let owner = Calls::Of(fake_github::CallKind::List);
-    stage.world().fail_next(1, owner, Fault::Status(502));
+    stage.world().fail_next(1, owner, Fault::Status(500));
     stage.scan().await;
     assert_eq!(stage.components().await, 120);
     stage.clock.advance(Duration::from_secs(10));
