@@ -37,6 +37,7 @@ use crate::http::public::{self, PublicState, ReceiveLimits};
 use crate::http::state::Webhooks;
 use crate::ids::{Account, AppId, Host};
 use crate::reconcile::{ProcessFile, Processing, panic_text};
+use crate::schedule::targets;
 use crate::telemetry::Metrics;
 use crate::view_feed::ViewFeed;
 use crate::webhook::route::Routing;
@@ -259,9 +260,10 @@ impl App {
         for _ in 0..config.workers {
             self.spawn("worker", self.worker.clone().run(stop.clone()));
         }
-        for provider in &config.providers {
-            let check = format!("schedule:{}", provider.id);
-            let runs = scheduler(&self.worker).run(provider.clone(), stop.clone());
+        for providers in targets(&config.providers) {
+            let ids: Vec<&str> = providers.iter().map(|provider| provider.id.as_str()).collect();
+            let check = format!("schedule:{}", ids.join(","));
+            let runs = scheduler(&self.worker).run(providers, stop.clone());
             self.spawn(&check, runs);
         }
     }

@@ -15,7 +15,7 @@ use crate::engine::store::Summary;
 use crate::github::{GitHubError, Installation, InstallationState};
 use crate::health::CheckState;
 use crate::ids::{Account, AppId, Host};
-use crate::scan::{ScanResult, Scanner};
+use crate::scan::{Ended, ScanResult, Scanner};
 use crate::telemetry::Metrics;
 use crate::work::{Hint, Lane, Reasons, WorkKey};
 
@@ -54,8 +54,11 @@ pub async fn discover(
     let error = outcome.as_ref().err().map(ToString::to_string);
     tell(scanner, host, app, (listed, pushed), error.as_deref());
     let ended_at = scanner.clock.now();
-    let result = ScanResult { started_at, ended_at, listed, pushed, held: Vec::new(), error };
-    scanner.board.post(&app_account(host, app), result);
+    let account = app_account(host, app);
+    let label = scanner.accounts.label(&account, None);
+    let result =
+        ScanResult { label, started_at, ended_at, listed, pushed, held: Vec::new(), error };
+    scanner.board.post(&account, result).await?;
     Ok(outcome.map(|_| ()))
 }
 
@@ -68,14 +71,14 @@ pub async fn scan(
     scanner: &Scanner,
     account: &Account,
     reasons: Reasons,
-) -> Result<Result<(), GitHubError>, EngineError> {
+) -> Result<Result<Ended, GitHubError>, EngineError> {
     if reasons.any(Reasons::GRANT)
         && let Err(error) = scanner.accounts.regranted(account).await
     {
         return Ok(Err(error));
     }
     match scanner.accounts.lost(account) {
-        Some(loss) => let_go(scanner, account, &loss, reasons).await.map(Ok),
+        Some(loss) => let_go(scanner, account, &loss, reasons).await.map(|()| Ok(Ended::Whole)),
         None => scanner.scan(account).await,
     }
 }
@@ -93,7 +96,7 @@ async fn let_go(
     let checks = ["github", "scan", "installation"].map(|subject| format!("{subject}:{label}"));
     if summaries.is_empty() {
         checks.iter().for_each(|check| scanner.health.remove(check));
-        scanner.board.approved(account);
+        scanner.board.approved(account).await?;
         scanner.accounts.forget(account);
         return Ok(());
     }
@@ -125,8 +128,8 @@ async fn let_go(
         scanner.health.remove(installation);
     }
     let ended_at = scanner.clock.now();
-    let result = ScanResult { started_at, ended_at, listed: 0, pushed, held, error: None };
-    scanner.board.post(account, result);
+    let result = ScanResult { label, started_at, ended_at, listed: 0, pushed, held, error: None };
+    scanner.board.post(account, result).await?;
     Ok(())
 }
 

@@ -8,19 +8,26 @@
 //! filter look just like a wish. A larger set is left alone as a whole and named in health, and so
 //! is everything when the listing is empty or shorter than GitHub says the account is.
 
+//!
+//! After each page it keeps how far it is, so that a scan that failed, or whose process died, goes
+//! on from there. While little is left of the account's points it is put off: see `reserve.rs`.
+
+mod board;
+mod paging;
 mod preview;
+mod progress;
+mod reserve;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
-
-use tokio::sync::Notify;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::accounts::Accounts;
 use crate::clock::{SharedClock, Timestamp};
 use crate::engine::queue::{PushKey, push_all};
 use crate::engine::store::{Summary, allowance};
 use crate::engine::{EngineError, Queue, Store};
-use crate::github::{GitHub, GitHubError, Owner, Repository};
+use crate::github::{GitHub, GitHubError, Owner, Page, Repository};
 use crate::health::{CheckState, Health};
 use crate::ids::Account;
 use crate::membership::{Membership, Standing, wanted};
@@ -28,13 +35,18 @@ use crate::repository::FileQuery;
 use crate::telemetry::Metrics;
 use crate::work::{Hint, Lane, Reasons, RepoKey, WorkKey};
 
+pub use board::{LOOK_AGAIN, ScanBoard, ScanResult};
+pub use paging::{PAGE_MAX, PAGE_MIN};
 pub use preview::{Planned, Preview};
+use progress::Progress;
+pub use progress::{PROGRESS_AGE_MAX, TRIES_MAX};
 
-/// Repositories per page: GitHub's maximum.
-pub const PAGE_MAX: u32 = 100;
+/// Most repositories of one account: a listing that goes on is not believed.
+pub const LISTED_MAX: usize = 100_000;
 
-/// Most pages of one scan: 100,000 repositories; a listing that goes on is not believed.
-pub const PAGES_MAX: usize = 1000;
+/// Most pages of one run: all of them by the smallest page, with room for pages that are not
+/// full. One that shows nothing new would go on for ever.
+const PAGES_MAX: usize = 2 * LISTED_MAX / PAGE_MIN as usize;
 
 /// Most names that a health text shows of a set that is held.
 const NAMES_SHOWN_MAX: usize = 10;
@@ -61,83 +73,39 @@ pub struct Scanner {
     pub board: Arc<ScanBoard>,
 }
 
-/// The result of the last scan of each account.
-#[derive(Debug, Default)]
-pub struct ScanBoard {
-    last: Mutex<BTreeMap<Account, ScanResult>>,
-    ended: Notify,
-}
-
-/// How a scan ended.
-#[derive(Debug, Clone)]
-pub struct ScanResult {
-    /// When it began.
-    pub started_at: Timestamp,
-    /// When it ended.
-    pub ended_at: Timestamp,
-    /// Repositories listed.
-    pub listed: u64,
-    /// Keys pushed.
-    pub pushed: u64,
-    /// Repositories whose entities would go, with their names, left alone because they are too
-    /// many.
-    pub held: Vec<(RepoKey, String)>,
-    /// Why it failed, if it did.
-    pub error: Option<String>,
-}
-
-impl ScanBoard {
-    /// The last result of each account.
-    pub fn results(&self) -> BTreeMap<Account, ScanResult> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Returns once a scan of `account` that began at or after `from` has ended well.
-    pub async fn wait(&self, account: &Account, from: Timestamp) {
-        loop {
-            let ended = self.ended.notified();
-            tokio::pin!(ended);
-            ended.as_mut().enable();
-            let done = |r: &ScanResult| r.started_at >= from && r.error.is_none();
-            if self.results().get(account).is_some_and(done) {
-                return;
-            }
-            ended.await;
-        }
-    }
-
-    /// Notes that the removal of what the last scan of `account` left alone is approved.
-    pub fn approved(&self, account: &Account) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(result) = last.get_mut(account) {
-            result.held.clear();
-        }
-    }
-
-    /// Tells how a scan of `account` ended.
-    pub fn post(&self, account: &Account, result: ScanResult) {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).insert(account.clone(), result);
-        self.ended.notify_waiters();
-    }
+/// How a scan left off, when GitHub answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// With the last page.
+    Whole,
+    /// Put off until then, because what is left of the account's points is kept for events.
+    PutOff(Timestamp),
 }
 
 /// What a listing is compared with.
 struct Known {
     queries: Vec<FileQuery>,
+    /// See [`progress::fingerprint`].
+    fingerprint: String,
     stored: HashMap<RepoKey, Summary>,
     /// Whose removal the brake holds: to see them again lifts the hold.
     held: HashSet<RepoKey>,
 }
 
-/// What a listing found so far.
-#[derive(Default)]
+/// A scan under way.
 struct Findings {
-    listed: HashSet<RepoKey>,
-    pushed: u64,
-    /// Keys whose entities would go, with the name.
-    leaving: Vec<(RepoKey, String)>,
-    /// Set when nothing is to be pushed: what would be.
+    /// What is kept between pages.
+    progress: Progress,
+    /// Set when nothing is to be pushed or kept: what would be.
     preview: Option<Preview>,
+}
+
+/// How a listing left off, when GitHub answered.
+enum Listing {
+    /// With the last page; how many repositories GitHub says there are.
+    Whole(u64),
+    /// See [`Ended::PutOff`].
+    PutOff(Timestamp),
 }
 
 impl Scanner {
@@ -145,73 +113,140 @@ impl Scanner {
     ///
     /// # Errors
     /// When the storage fails.
-    pub async fn scan(&self, account: &Account) -> Result<Result<(), GitHubError>, EngineError> {
-        let started_at = self.clock.now();
-        let mut findings = Findings::default();
-        let outcome = match self.accounts.owner_to_scan(account).await {
-            Ok(Some(owner)) => self.list(&owner, &mut findings).await?,
+    pub async fn scan(&self, account: &Account) -> Result<Result<Ended, GitHubError>, EngineError> {
+        let now = self.clock.now();
+        let owner = match self.accounts.owner_to_scan(account).await {
+            Ok(Some(owner)) => owner,
             // No provider names it any more: there is nothing to compare with.
             Ok(None) => {
                 self.health.remove(&format!("scan:{account}"));
-                return Ok(Ok(()));
+                progress::forget(&*self.store, account).await?;
+                return Ok(Ok(Ended::Whole));
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                let nothing = Progress::new(now, String::new());
+                self.end(account, &nothing, Vec::new(), Some(&error)).await?;
+                return Ok(Err(error));
+            }
         };
-        let held = match &outcome {
-            Ok(total) => self.push_leaving(account, *total, &mut findings).await?,
-            Err(_) => Vec::new(),
+        let known = self.known(&owner).await?;
+        let kept = progress::load(&*self.store, account, &known.fingerprint, now).await?;
+        let new = || Progress::new(now, known.fingerprint.clone());
+        let mut findings = Findings { progress: kept.unwrap_or_else(new), preview: None };
+        let patience = self.patience(&owner);
+        let outcome = tokio::select! {
+            outcome = self.list(&owner, &known, &mut findings) => outcome?,
+            () = self.clock.sleep(patience) => Err(given_up(patience)),
         };
-        let result = ScanResult {
-            started_at,
-            ended_at: self.clock.now(),
-            listed: findings.listed.len() as u64,
-            pushed: findings.pushed,
-            held,
-            error: outcome.as_ref().err().map(ToString::to_string),
+        let (held, error) = match outcome {
+            Ok(Listing::PutOff(until)) => return Ok(Ok(Ended::PutOff(until))),
+            Ok(Listing::Whole(total)) => {
+                let held = self.push_leaving(account, total, &mut findings).await?;
+                progress::forget(&*self.store, account).await?;
+                (held, None)
+            }
+            Err(error) => (Vec::new(), Some(error)),
         };
-        self.tell(account, &result);
-        self.board.post(account, result);
-        Ok(outcome.map(|_| ()))
+        self.end(account, &findings.progress, held, error.as_ref()).await?;
+        Ok(error.map_or(Ok(Ended::Whole), Err))
     }
 
-    /// Pages through the listing and pushes what differs, page by page. Returns how many
-    /// repositories GitHub says there are.
+    /// Counts a failure that no outage explains: a place in the listing that fails again and again
+    /// is given up, and the scan starts afresh.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub async fn stumbled(&self, account: &Account) -> Result<(), EngineError> {
+        progress::stumbled(&*self.store, account).await
+    }
+
+    /// Makes the next scan of an account start with its first page: whoever asks for one wants to
+    /// know how everything is from now on.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub async fn ask_afresh(&self, account: &Account) -> Result<(), EngineError> {
+        progress::ask_afresh(&*self.store, account, self.clock.now()).await
+    }
+
+    /// How long a run may take: what the most patient provider of the owner allows.
+    fn patience(&self, owner: &Owner) -> Duration {
+        let providers = self.membership.of_owner(&owner.account.host, &owner.login);
+        let timeouts = providers.iter().map(|provider| provider.schedule.timeout);
+        timeouts.max().unwrap_or(Duration::MAX)
+    }
+
+    async fn known(&self, owner: &Owner) -> Result<Known, EngineError> {
+        let account = &owner.account;
+        let providers = self.membership.of_owner(&account.host, &owner.login);
+        let fingerprint = progress::fingerprint(&owner.login, &providers);
+        let summaries = self.store.summaries(account.clone()).await?;
+        Ok(Known {
+            queries: wanted(providers).into_iter().map(|file| file.query).collect(),
+            fingerprint,
+            stored: summaries.into_iter().map(|s| (s.key.clone(), s)).collect(),
+            held: self.store.held().await?.into_iter().map(|held| held.key).collect(),
+        })
+    }
+
+    /// Pages through the listing from where the scan is, and pushes what differs page by page.
     async fn list(
         &self,
         owner: &Owner,
+        known: &Known,
         findings: &mut Findings,
-    ) -> Result<Result<u64, GitHubError>, EngineError> {
+    ) -> Result<Result<Listing, GitHubError>, EngineError> {
         let account = &owner.account;
-        let files = wanted(self.membership.of_owner(&account.host, &owner.login));
-        let summaries = self.store.summaries(account.clone()).await?;
-        let known = Known {
-            queries: files.into_iter().map(|f| f.query).collect(),
-            stored: summaries.into_iter().map(|s| (s.key.clone(), s)).collect(),
-            held: self.store.held().await?.into_iter().map(|held| held.key).collect(),
-        };
-        let mut after: Option<String> = None;
-        let mut total = 0;
         for _ in 0..PAGES_MAX {
-            let page =
-                match self.github.list(owner, after.as_deref(), PAGE_MAX, &known.queries).await {
-                    Ok(page) => page,
-                    Err(error) => return Ok(Err(error)),
-                };
-            total = page.total;
-            self.compare(account, &page.repositories, &known, findings).await?;
-            after = page.next;
-            if after.is_none() {
+            // What a person asks to see is not put off.
+            if findings.preview.is_none()
+                && let Some(until) = self.reserved_until(account)
+            {
+                return Ok(Ok(Listing::PutOff(until)));
+            }
+            let page = match self.page(owner, known, &mut findings.progress).await {
+                Ok(page) => page,
+                Err(error) => return Ok(Err(error)),
+            };
+            self.compare(account, &page.repositories, known, findings).await?;
+            findings.progress.cursor = page.next;
+            if findings.progress.cursor.is_none() {
+                findings.note_vanished(known);
+                return Ok(Ok(Listing::Whole(page.total)));
+            }
+            if findings.progress.listed.len() > LISTED_MAX {
                 break;
             }
+            if findings.preview.is_none() {
+                findings.progress.tries = 0;
+                progress::save(&*self.store, account, &findings.progress).await?;
+            }
         }
-        if after.is_some() {
-            let error = format!("the listing did not end after {PAGES_MAX} pages");
-            return Ok(Err(GitHubError::Transient(error)));
+        let error = format!("the listing did not end after {LISTED_MAX} repositories");
+        Ok(Err(GitHubError::Transient(error)))
+    }
+
+    /// The next page, a smaller one where GitHub cannot answer.
+    async fn page(
+        &self,
+        owner: &Owner,
+        known: &Known,
+        progress: &mut Progress,
+    ) -> Result<Page, GitHubError> {
+        loop {
+            let (after, size) = (progress.cursor.as_deref(), progress.page.get());
+            match self.github.list(owner, after, size, &known.queries).await {
+                Ok(page) => {
+                    progress.page.answered();
+                    return Ok(page);
+                }
+                Err(GitHubError::TooMuch(why)) if progress.page.refused() => {
+                    let next = progress.page.get();
+                    tracing::debug!(account = %owner.account, size, next, "too large a page: {why}");
+                }
+                Err(error) => return Err(error),
+            }
         }
-        let vanished = known.stored.values().filter(|s| !findings.listed.contains(&s.key));
-        let vanished: Vec<_> = vanished.map(|s| (s.key.clone(), s.full_name.to_string())).collect();
-        findings.leaving.extend(vanished);
-        Ok(Ok(total))
     }
 
     async fn compare(
@@ -224,13 +259,12 @@ impl Scanner {
         let now = self.clock.now();
         let mut keys = Vec::new();
         for repository in repositories {
-            findings.listed.insert(repository.key.clone());
+            findings.progress.listed.insert(repository.key.clone());
             match self.difference(repository, known) {
                 Difference::None => {}
                 Difference::Leaves => {
                     self.note_leaving(repository, findings);
-                    let name = repository.full_name.to_string();
-                    findings.leaving.push((repository.key.clone(), name));
+                    findings.progress.leaving.push(repository.key.clone());
                 }
                 Difference::Differs => {
                     findings.note_differing(repository, known);
@@ -281,36 +315,61 @@ impl Scanner {
         total: u64,
         findings: &mut Findings,
     ) -> Result<Vec<(RepoKey, String)>, EngineError> {
-        let leaving = std::mem::take(&mut findings.leaving);
+        let leaving = std::mem::take(&mut findings.progress.leaving);
         if leaving.is_empty() {
             return Ok(Vec::new());
         }
         let stored = self.store.summaries(account.clone()).await?;
         // What is approved is on its way out already, one read after the other.
         let counts = |s: &&Summary| s.holds_entities && !s.is_approved;
-        let holding: HashSet<&RepoKey> = stored.iter().filter(counts).map(|s| &s.key).collect();
-        let losing = leaving.iter().filter(|(key, _)| holding.contains(key)).count() as u64;
-        let listed = findings.listed.len() as u64;
+        let holding: HashMap<&RepoKey, &Summary> =
+            stored.iter().filter(counts).map(|s| (&s.key, s)).collect();
+        let losing = leaving.iter().filter(|key| holding.contains_key(key)).count() as u64;
+        let listed = findings.progress.listed.len() as u64;
         let believable = listed > 0 && listed >= total;
         let small = losing <= allowance(holding.len() as u64);
         if losing > 0 && !(believable && small) {
-            return Ok(leaving.into_iter().filter(|(key, _)| holding.contains(key)).collect());
+            let named = |key: RepoKey| Some((holding.get(&key)?.full_name.to_string(), key));
+            let mut held: Vec<_> = leaving.into_iter().filter_map(named).collect();
+            held.sort();
+            return Ok(held.into_iter().map(|(name, key)| (key, name)).collect());
         }
         let now = self.clock.now();
         let keys = leaving
             .into_iter()
-            .map(|(key, _)| push_key(&key, account, Hint::new(Reasons::SCAN, now)))
+            .map(|key| push_key(&key, account, Hint::new(Reasons::SCAN, now)))
             .collect();
         self.push(keys, findings).await?;
         Ok(Vec::new())
     }
 
     async fn push(&self, keys: Vec<PushKey>, findings: &mut Findings) -> Result<(), EngineError> {
-        findings.pushed += keys.len() as u64;
+        findings.progress.pushed += keys.len() as u64;
         if findings.preview.is_none() {
             push_all(&*self.queue, keys).await?;
         }
         Ok(())
+    }
+
+    /// Tells everybody how a scan ended.
+    async fn end(
+        &self,
+        account: &Account,
+        progress: &Progress,
+        held: Vec<(RepoKey, String)>,
+        error: Option<&GitHubError>,
+    ) -> Result<(), EngineError> {
+        let result = ScanResult {
+            label: self.accounts.label(account, None),
+            started_at: progress.started_at,
+            ended_at: self.clock.now(),
+            listed: progress.listed.len() as u64,
+            pushed: progress.pushed,
+            held,
+            error: error.map(ToString::to_string),
+        };
+        self.tell(account, &result);
+        self.board.post(account, result).await
     }
 
     fn tell(&self, account: &Account, result: &ScanResult) {
@@ -335,6 +394,24 @@ impl Scanner {
         tracing::info!(account = %account, outcome, "scan of {label}: {detail}");
         self.health.set_of_account("scan", account, &label, state, detail);
     }
+}
+
+impl Findings {
+    /// Those that are stored and were not listed leave, too.
+    fn note_vanished(&mut self, known: &Known) {
+        for stored in known.stored.values() {
+            if self.progress.listed.contains(&stored.key) {
+                continue;
+            }
+            self.progress.leaving.push(stored.key.clone());
+            self.plan_vanished(&stored.full_name);
+        }
+    }
+}
+
+fn given_up(patience: Duration) -> GitHubError {
+    let seconds = patience.as_secs();
+    GitHubError::Transient(format!("given up after {seconds} s (schedule.timeout)"))
 }
 
 enum Difference {

@@ -76,6 +76,13 @@ pub struct Outcome {
     pub outcome: &'static str,
 }
 
+/// A label that names an account as people know it, `github.com/acme`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct AccountLabel {
+    /// The account.
+    pub account: String,
+}
+
 /// All metrics. Cloning shares them.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -88,6 +95,8 @@ pub struct Metrics {
     pub github_calls: Family<Outcome, Counter>,
     /// GraphQL points spent.
     pub github_points: Counter,
+    /// GraphQL points left of an account's hourly ones, when a scan asked last.
+    pub github_points_remaining: Family<AccountLabel, Gauge>,
     /// Scans ended: ok, failed.
     pub scans: Family<Outcome, Counter>,
     /// Seconds that scans took, failed ones too.
@@ -136,6 +145,7 @@ impl Metrics {
             runs: Family::default(),
             github_calls: Family::default(),
             github_points: Counter::default(),
+            github_points_remaining: Family::default(),
             scans: Family::default(),
             // From a page to an account of 100,000 repositories: 0.1 s to half an hour.
             scan_time: Histogram::new(exponential_buckets(0.1, 2.0, 15)),
@@ -172,6 +182,11 @@ impl Metrics {
         to.register("cuelight_runs", "Keys settled by workers, by outcome", m.runs);
         to.register("cuelight_github_calls", "Calls to GitHub, by outcome", m.github_calls);
         to.register("cuelight_github_points", "GraphQL points spent", m.github_points);
+        to.register(
+            "cuelight_github_points_remaining",
+            "GraphQL points left of an account's hourly ones",
+            m.github_points_remaining,
+        );
         to.register("cuelight_scans", "Scans ended, by outcome", m.scans);
         to.register("cuelight_scan_seconds", "What scans took", m.scan_time);
         to.register(
@@ -202,6 +217,11 @@ impl Metrics {
     /// Adds one to a family.
     pub fn count(family: &Family<Outcome, Counter>, outcome: &'static str) {
         family.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// Sets an account's value.
+    pub fn set(family: &Family<AccountLabel, Gauge>, account: AccountLabel, value: u64) {
+        family.get_or_create(&account).set(i64::try_from(value).unwrap_or(i64::MAX));
     }
 
     /// Observes a span of time.

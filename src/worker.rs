@@ -22,9 +22,9 @@ use crate::health::{CheckState, Health};
 use crate::ids::Account;
 use crate::installations;
 use crate::reconcile::{Plan, Reconciler, panic_text};
-use crate::scan::Scanner;
+use crate::scan::{Ended, Scanner};
 use crate::telemetry::Metrics;
-use crate::work::{BATCH_MAX, LEASE, Reasons, WorkKey, back_off};
+use crate::work::{BATCH_MAX, LEASE, Lane, Reasons, WorkKey, back_off};
 
 /// Attempts after which a unit that panics is given up: the same input panics again.
 pub const PANICS_MAX: u32 = 2;
@@ -167,7 +167,11 @@ impl Worker {
             [Lease { key: WorkKey::Repo(_), .. }, ..] => self.reconcile(leases).await,
             [lease @ Lease { key: WorkKey::Scan(account), .. }, ..] => {
                 let reasons = lease.hint.reasons;
-                let result = installations::scan(&self.scanner, account, reasons).await?;
+                let result = match installations::scan(&self.scanner, account, reasons).await? {
+                    Ok(Ended::PutOff(until)) => return self.put_off(leases, until).await,
+                    Ok(Ended::Whole) => Ok(()),
+                    Err(error) => Err(error),
+                };
                 self.ended(lease, result).await
             }
             [lease @ Lease { key: WorkKey::Installations { host, app }, .. }, ..] => {
@@ -190,21 +194,47 @@ impl Worker {
         self.gate_if_told(&lease.account, alone, result.as_ref().err().into_iter()).await?;
         let outcome = match result {
             Ok(()) => self.settle(lease, Settlement::Done).await?,
-            Err(error) => self.failed(lease, error).await?,
+            Err(error) => {
+                if let (WorkKey::Scan(account), true) = (&lease.key, error.is_transient()) {
+                    self.scanner.stumbled(account).await?;
+                }
+                self.failed(lease, error).await?
+            }
         };
         Ok(vec![outcome])
     }
 
     async fn reconcile(&self, leases: &[Lease]) -> Result<Vec<Outcome>, EngineError> {
+        if let Some(until) = self.waits_for_points(leases) {
+            return self.put_off(leases, until).await;
+        }
         let mut plans = self.reconciler.plan(leases).await?;
         self.tell_outage(leases, plans.iter_mut().filter_map(Plan::error_mut)).await;
-        let is_read = |lease: &Lease| lease.hint.reasons != Reasons::REPROCESS;
         if let Some(first) = leases.iter().find(|lease| is_read(lease)) {
             let errors = plans.iter_mut().filter_map(Plan::error_mut).map(|error| &*error);
             self.gate_if_told(&first.account, leases, errors).await?;
         }
         let settled = leases.iter().zip(plans).map(|(lease, plan)| self.carry_out(lease, plan));
         join_all(settled).await.into_iter().collect()
+    }
+
+    /// Until when what a scan found is put off, so that events find points to spend.
+    fn waits_for_points(&self, leases: &[Lease]) -> Option<Timestamp> {
+        let first = leases.iter().find(|lease| is_read(lease))?;
+        // Asked of events too, for the gauge.
+        let until = self.scanner.reserved_until(&first.account)?;
+        (first.lane == Lane::Scan).then_some(until)
+    }
+
+    /// Delays keys without burning an attempt; an event that names one brings it back at once.
+    async fn put_off(
+        &self,
+        leases: &[Lease],
+        until: Timestamp,
+    ) -> Result<Vec<Outcome>, EngineError> {
+        let after = until.since(self.clock.now());
+        let put_off = leases.iter().map(|lease| self.settle(lease, Settlement::Delay { after }));
+        join_all(put_off).await.into_iter().collect()
     }
 
     async fn carry_out(&self, lease: &Lease, plan: Plan) -> Result<Outcome, EngineError> {
@@ -349,6 +379,11 @@ impl Worker {
         }
         Ok(())
     }
+}
+
+/// Whether a key is read from GitHub, not only processed again.
+fn is_read(lease: &Lease) -> bool {
+    lease.hint.reasons != Reasons::REPROCESS
 }
 
 /// A unit as people know it: by its repository's name, when the hint has one.

@@ -150,7 +150,7 @@ pub(super) fn worker(
         clock: clock.clone(),
         health: health.clone(),
         metrics: metrics.clone(),
-        board: Arc::new(ScanBoard::default()),
+        board: Arc::new(ScanBoard::new(ports.store.clone(), clock.clone())),
     };
     let reconciler = Reconciler {
         github,

@@ -88,7 +88,7 @@ impl From<Known> for ScanBody {
 
 async fn scans(State(state): State<Shared>, request: Request) -> Result<Response, ApiError> {
     Params::parse(&request, &[])?;
-    let items: Vec<ScanBody> = state.operator.scans().into_iter().map(Into::into).collect();
+    let items: Vec<ScanBody> = state.operator.scans().await?.into_iter().map(Into::into).collect();
     let total = items.len() as u64;
     Ok(json(StatusCode::OK, &Page::new(items, 0, total)))
 }

@@ -47,7 +47,7 @@ impl Operator {
     /// When the storage fails.
     pub async fn waiting(&self) -> Result<Vec<Waiting>, EngineError> {
         let mut waiting = BTreeMap::new();
-        for (account, result) in self.scanner.board.results() {
+        for (account, result) in self.scanner.board.results().await? {
             for (key, full_name) in result.held {
                 let (account, since) = (account.clone(), result.ended_at);
                 waiting.insert(key.clone(), Waiting { key, full_name, account, since });
@@ -108,22 +108,20 @@ impl Operator {
             PushKey { key: WorkKey::Repo(one.key), account: one.account, lane: Lane::Event, hint }
         };
         let until = self.scanner.store.approve(waiting.into_iter().map(key).collect()).await?;
-        self.tell_approved(&account, repositories.len());
+        self.tell_approved(&account, repositories.len()).await?;
         Ok(Approved { account, repositories, until })
     }
 
     /// The next scan says what has become of them.
-    fn tell_approved(&self, account: &Account, count: usize) {
-        let left_alone = self.scanner.board.results().remove(account).is_some_and(|result| {
-            self.scanner.board.approved(account);
-            !result.held.is_empty()
-        });
+    async fn tell_approved(&self, account: &Account, count: usize) -> Result<(), EngineError> {
+        let left_alone = self.scanner.board.approved(account).await?;
         let label = self.label(account);
         tracing::info!(account = %account, "the removal of {count} repositories of {label} is approved");
         if left_alone {
             let detail = format!("the removal of {count} repositories is approved");
             self.scanner.health.set_of_account("scan", account, &label, CheckState::Ok, detail);
         }
+        Ok(())
     }
 }
 

@@ -95,7 +95,7 @@ impl Operator {
         if let Some(account) = &account {
             troubles.extend(self.troubles_of(account, name, inspect).await?);
         }
-        let (account, next_scan) = self.scans_of(account, name);
+        let (account, next_scan) = self.scans_of(account, name).await?;
         let Told { place, why, providers, filter } = told;
         let found = Explanation {
             place,
@@ -159,16 +159,16 @@ impl Operator {
         Ok(troubles)
     }
 
-    fn scans_of(
+    async fn scans_of(
         &self,
         account: Option<Account>,
         name: &FullName,
-    ) -> (Option<(String, Option<ScanResult>)>, Option<Timestamp>) {
-        let Some(account) = account else { return (None, None) };
+    ) -> Result<(Option<(String, Option<ScanResult>)>, Option<Timestamp>), EngineError> {
+        let Some(account) = account else { return Ok((None, None)) };
         let label = self.scanner.accounts.label(&account, Some(name));
-        let last = self.scanner.board.results().remove(&account);
+        let last = self.scanner.board.result(&account).await?;
         let next = last.as_ref().and_then(|last| self.next_scan(&label, last.ended_at));
-        (Some((label, last)), next)
+        Ok((Some((label, last)), next))
     }
 }
 

@@ -17,7 +17,7 @@ use crate::engine::EngineError;
 use crate::github::GitHubError;
 use crate::ids::{Account, AppId};
 use crate::reconcile::Reconciler;
-use crate::scan::Scanner;
+use crate::scan::{ScanResult, Scanner};
 use crate::schedule::{Scheduler, StartError};
 
 /// What answering needs; cloning shares it.
@@ -74,15 +74,28 @@ impl Operator {
         app.unwrap_or_else(|| self.scanner.accounts.label(account, None))
     }
 
+    /// The same, of an account whose last scan tells how it was called then: what the login is is
+    /// not known right after a start.
+    fn label_of_scanned(&self, account: &Account, result: &ScanResult) -> String {
+        let label = self.label(account);
+        if label == account.to_string() { result.label.clone() } else { label }
+    }
+
     /// The account that `text` names: `host:owner id`, or `host/owner` or `owner` of something
     /// held, scanned or configured.
     async fn account(&self, text: &str, known: &[Account]) -> Result<Account, OperateError> {
         if let Ok(account) = text.parse() {
             return Ok(account);
         }
-        let scanned = self.scanner.board.results();
+        let scanned = self.scanner.board.results().await?;
         let named = |account: &&Account| is_called(&self.label(account), text);
-        if let Some(account) = known.iter().chain(scanned.keys()).find(named) {
+        if let Some(account) = known.iter().find(named) {
+            return Ok(account.clone());
+        }
+        let mut scanned = scanned.iter();
+        if let Some((account, _)) =
+            scanned.find(|(a, result)| is_called(&self.label_of_scanned(a, result), text))
+        {
             return Ok(account.clone());
         }
         for provider in self.scanner.membership.providers() {

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use super::{OperateError, Operator, is_called};
 use crate::clock::Timestamp;
 use crate::config::Provider;
+use crate::engine::EngineError;
 use crate::ids::Account;
 use crate::scan::Preview;
+use crate::schedule::targets;
 
 pub use super::foresee::Foreseen;
 pub use crate::scan::{Planned, ScanResult};
@@ -51,10 +53,13 @@ impl Operator {
     /// When no provider is meant, GitHub does not say who an owner is, or the storage fails.
     pub async fn start_scans(&self, text: Option<&str>) -> Result<Vec<Asked>, OperateError> {
         let mut asked: Vec<Asked> = Vec::new();
-        for provider in self.providers_of(text).await? {
+        for providers in targets(&self.providers_of(text).await?) {
+            let Some(provider) = providers.first() else { continue };
+            let (key, account) = self.scheduler.key_of(provider).await?;
             let at = self.scanner.clock.now();
-            let account = self.scheduler.push_scan(&provider).await?;
             if asked.iter().all(|one| one.account != account) {
+                self.scanner.ask_afresh(&account).await?;
+                self.scheduler.push_key(key, &account).await?;
                 asked.push(Asked { account, at });
             }
         }
@@ -84,15 +89,18 @@ impl Operator {
         Ok(forecasts)
     }
 
-    /// The last scan of each account that was scanned since the start.
-    pub fn scans(&self) -> Vec<Known> {
-        let results = self.scanner.board.results();
+    /// The last scan of each account, whoever ran it.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub async fn scans(&self) -> Result<Vec<Known>, EngineError> {
+        let results = self.scanner.board.results().await?;
         let known = |(account, result): (Account, ScanResult)| {
-            let label = self.label(&account);
+            let label = self.label_of_scanned(&account, &result);
             let next = self.next_scan(&label, result.ended_at);
             Known { account, label, result, next }
         };
-        results.into_iter().map(known).collect()
+        Ok(results.into_iter().map(known).collect())
     }
 
     /// When the schedules of the account's providers ask for a scan after `ended`.

@@ -5,11 +5,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{Findings, Known, Scanner};
+use super::{Findings, Known, Listing, Progress, Scanner};
 use crate::engine::EngineError;
 use crate::engine::store::Summary;
 use crate::github::{GitHubError, RepoRead, Repository};
-use crate::ids::{Account, Oid};
+use crate::ids::{Account, FullName, Oid};
 use crate::membership::Standing;
 
 /// What a scan would do.
@@ -47,20 +47,25 @@ impl Scanner {
         &self,
         account: &Account,
     ) -> Result<Result<Preview, GitHubError>, EngineError> {
-        let mut findings = Findings { preview: Some(Preview::default()), ..Findings::default() };
+        let progress = Progress::new(self.clock.now(), String::new());
+        let mut findings = Findings { progress, preview: Some(Preview::default()) };
         let outcome = match self.accounts.owner(account).await {
-            Ok(Some(owner)) => self.list(&owner, &mut findings).await?,
+            Ok(Some(owner)) => self.list(&owner, &self.known(&owner).await?, &mut findings).await?,
             Ok(None) => Err(GitHubError::NoSuchOwner(account.to_string())),
             Err(error) => Err(error),
         };
         let total = match outcome {
-            Ok(total) => total,
+            Ok(Listing::Whole(total)) => total,
+            // Not said to previews.
+            Ok(Listing::PutOff(until)) => {
+                let detail = "what is left is kept for events".to_owned();
+                return Ok(Err(GitHubError::Limited { until, detail }));
+            }
             Err(error) => return Ok(Err(error)),
         };
-        findings.note_vanished();
         let held = self.push_leaving(account, total, &mut findings).await?;
         let mut preview = findings.preview.take().unwrap_or_default();
-        preview.listed = findings.listed.len() as u64;
+        preview.listed = findings.progress.listed.len() as u64;
         preview.held = held.into_iter().map(|(_, name)| name).collect();
         for list in [&mut preview.added, &mut preview.changed, &mut preview.removed] {
             list.sort_by(|a, b| a.repository.cmp(&b.repository));
@@ -98,12 +103,11 @@ impl Findings {
         }
     }
 
-    /// Notes those that are stored and were not listed.
-    fn note_vanished(&mut self) {
+    /// Notes one that is stored and was not listed.
+    pub(super) fn plan_vanished(&mut self, name: &FullName) {
         let Some(preview) = &mut self.preview else { return };
-        let vanished = self.leaving.iter().filter(|(key, _)| !self.listed.contains(key));
-        let why = "GitHub does not list it any more";
-        preview.removed.extend(vanished.map(|(_, name)| planned(name, why.to_owned())));
+        let why = "GitHub does not list it any more".to_owned();
+        preview.removed.push(planned(name.as_str(), why));
     }
 }
 

@@ -191,7 +191,14 @@ async fn a_scan_in_between_does_not_hold_again_what_is_approved() {
     let (status, _) = stage.post(APPROVALS, json!({ "account": "acme" })).await;
     assert_eq!(status, 200);
     let scanner = &stage.app.worker.scanner;
-    let account = scanner.board.results().into_keys().next().expect("a scan");
+    let account = scanner
+        .board
+        .results()
+        .await
+        .expect("the storage works")
+        .into_keys()
+        .next()
+        .expect("a scan");
     scanner.scan(&account).await.expect("the storage works").expect("GitHub answers");
     assert_eq!(waiting(&stage).await, Vec::<String>::new());
     stage.work().await;

@@ -143,7 +143,7 @@ fn operator(engine: &Arc<StubEngine>, health: &Arc<Health>, metrics: &Metrics) -
     let github = GitHub::new(Vec::new(), clock.clone(), metrics.clone()).unwrap();
     let membership = Arc::new(Membership::new(Vec::new()));
     let accounts = Arc::new(Accounts::new(github.clone(), membership.clone()));
-    let board = Arc::new(ScanBoard::default());
+    let board = Arc::new(ScanBoard::new(engine.clone(), clock.clone()));
     let scheduler = Scheduler {
         accounts: accounts.clone(),
         queue: engine.clone(),

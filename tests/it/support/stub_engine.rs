@@ -179,6 +179,6 @@ impl Store for StubEngine {
     }
 
     async fn notes(&self, _: String) -> Result<Vec<(String, String)>, EngineError> {
-        Err(outside())
+        self.answer(|_| Vec::new()).await
     }
 }
