@@ -16,11 +16,13 @@ impl Scanner {
     pub fn reserved_until(&self, account: &Account) -> Option<Timestamp> {
         let budget = self.github.budget(account)?;
         let label = self.accounts.label(account, None);
-        Metrics::set(
-            &self.metrics.github_points_remaining,
-            AccountLabel { account: label.clone() },
-            budget.remaining,
-        );
+        let number = account.to_string();
+        // Under its number it would be another series, which stays.
+        if label != number {
+            let of_account = AccountLabel { account: label.clone() };
+            let left = &self.metrics.github_points_remaining;
+            Metrics::set(left, of_account, budget.remaining);
+        }
         let until = budget.reserved_until(self.clock.now());
         match until {
             Some(until) => {
@@ -31,7 +33,9 @@ impl Scanner {
                 );
                 self.health.set_of_account("budget", account, &label, CheckState::Degraded, detail);
             }
-            None => self.health.remove(&format!("budget:{label}")),
+            None => {
+                [label, number].iter().for_each(|of| self.health.remove(&format!("budget:{of}")))
+            }
         }
         until
     }
