@@ -26,6 +26,7 @@ use crate::catalog::process_file;
 use crate::catalog::view::View;
 use crate::clock::{Clock, SharedClock, SystemClock};
 use crate::config::{Config, Provider, Storage};
+use crate::engine::Engine;
 use crate::engine::queue::{Inspect, push_all};
 use crate::engine::record::RepoRecord;
 use crate::engine::sqlite::{Options, SqliteEngine};
@@ -71,7 +72,7 @@ pub struct App {
     pub worker: Worker,
     /// The queue as operators see it.
     pub inspect: Arc<dyn Inspect>,
-    engine: Arc<SqliteEngine>,
+    engine: Arc<dyn Engine>,
     tasks: TaskTracker,
     stop: Stop,
     shutdown_timeout: Duration,
@@ -116,7 +117,7 @@ impl App {
     /// When an address is taken, the storage cannot be opened, or a setting contradicts itself.
     pub async fn start(config: Config, parts: Parts) -> anyhow::Result<Self> {
         let listeners = Listeners::bind(&config).await?;
-        let engine = open(&config.storage, &parts.clock)?;
+        let engine = open(&config.storage, &parts.clock).await?;
         match Self::build(config, parts, listeners, engine.clone()).await {
             Ok(app) => Ok(app),
             Err(error) => {
@@ -130,7 +131,7 @@ impl App {
         config: Config,
         parts: Parts,
         listeners: Listeners,
-        engine: Arc<SqliteEngine>,
+        engine: Arc<dyn Engine>,
     ) -> anyhow::Result<Self> {
         let (public, internal) = listeners.addresses()?;
         let mut registry = Registry::default();
@@ -304,9 +305,11 @@ impl Listeners {
     }
 }
 
-fn open(storage: &Storage, clock: &SharedClock) -> anyhow::Result<Arc<SqliteEngine>> {
-    let Storage::Sqlite(path) = storage;
-    Ok(SqliteEngine::open(path, clock.clone(), Options::default())?)
+async fn open(storage: &Storage, clock: &SharedClock) -> anyhow::Result<Arc<dyn Engine>> {
+    match storage {
+        Storage::Sqlite(path) => Ok(SqliteEngine::open(path, clock.clone(), Options::default())?),
+        Storage::Redis(_) => anyhow::bail!("{storage}: storage in Redis is not built yet"),
+    }
 }
 
 fn routing(config: &Config) -> anyhow::Result<Routing> {

@@ -24,10 +24,10 @@ use super::build::{Ports, internal_state, worker};
 use crate::catalog::View;
 use crate::clock::{SharedClock, Timestamp};
 use crate::config::{Config, InternalAuth, Storage};
-use crate::engine::EngineError;
 use crate::engine::nothing::Nothing;
 use crate::engine::queue::push_all;
 use crate::engine::sqlite::{Options, SqliteEngine};
+use crate::engine::{Engine, EngineError};
 use crate::health::Health;
 use crate::http::internal;
 use crate::reconcile::Processing;
@@ -65,7 +65,7 @@ pub struct Alone {
     worker: Worker,
     runners: usize,
     feed: ViewFeed,
-    engine: Option<Arc<SqliteEngine>>,
+    engine: Option<Arc<dyn Engine>>,
 }
 
 impl Alone {
@@ -78,7 +78,7 @@ impl Alone {
         let engine = open(&config.storage, &parts.clock, absent)?;
         let ports = match &engine {
             Some(engine) => Ports::new(engine),
-            None => Ports::new(&Arc::new(Nothing)),
+            None => Ports::new(&(Arc::new(Nothing) as Arc<dyn Engine>)),
         };
         match Self::build(config, parts, &ports, engine.clone()) {
             Ok(alone) => Ok(alone),
@@ -95,7 +95,7 @@ impl Alone {
         config: &Config,
         parts: Parts,
         ports: &Ports,
-        engine: Option<Arc<SqliteEngine>>,
+        engine: Option<Arc<dyn Engine>>,
     ) -> anyhow::Result<Self> {
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);
@@ -193,8 +193,10 @@ fn open(
     storage: &Storage,
     clock: &SharedClock,
     absent: Absent,
-) -> anyhow::Result<Option<Arc<SqliteEngine>>> {
-    let Storage::Sqlite(path) = storage;
+) -> anyhow::Result<Option<Arc<dyn Engine>>> {
+    let Storage::Sqlite(path) = storage else {
+        anyhow::bail!("{storage}: storage in Redis is not built yet");
+    };
     if !path.exists() {
         match absent {
             Absent::Create => {}

@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 use crate::accounts::Accounts;
 use crate::catalog::View;
 use crate::clock::{SharedClock, Timestamp};
-use crate::config::{Config, Frequency, GitHubApp, InternalAuth, Provider, Storage};
+use crate::config::{Config, Frequency, GitHubApp, InternalAuth, Provider};
 use crate::engine::queue::Inspect;
-use crate::engine::{Queue, Store};
+use crate::engine::{Engine, Queue, Store};
 use crate::github::{AppSettings, GitHub, HostSettings};
 use crate::health::Health;
 use crate::http::state::{Info, InternalState, ProviderInfo, Webhooks};
@@ -35,7 +35,7 @@ pub(super) struct Ports {
 
 impl Ports {
     /// All ports of one engine.
-    pub(super) fn new<E: Queue + Store + Inspect + 'static>(engine: &Arc<E>) -> Self {
+    pub(super) fn new(engine: &Arc<dyn Engine>) -> Self {
         Self { queue: engine.clone(), store: engine.clone(), inspect: engine.clone() }
     }
 }
@@ -104,7 +104,6 @@ fn app_settings(app: &GitHubApp) -> AppSettings {
 
 /// What does not change while the process runs.
 pub(super) fn info(config: &Config, started_at: Timestamp) -> Info {
-    let Storage::Sqlite(path) = &config.storage;
     let schedule = |frequency: &Frequency| match frequency {
         Frequency::Every(span) => format!("every {} s", span.as_secs()),
         Frequency::Cron(text) => format!("cron {text}"),
@@ -123,7 +122,7 @@ pub(super) fn info(config: &Config, started_at: Timestamp) -> Info {
         version: env!("CARGO_PKG_VERSION"),
         started_at,
         webhooks: if is_off { Webhooks::Off } else { Webhooks::On },
-        storage_url: format!("sqlite:{}", path.display()),
+        storage_url: config.storage.to_string(),
         workers: config.workers,
         providers: config.providers.iter().map(provider).collect(),
     }

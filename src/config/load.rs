@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use super::error::{ConfigError, ConfigErrors, Origin, Source, SourceKind};
 use super::layers::{self, Entry, Tree, Value};
 use super::reader::{Item, Keys, Reader, Section};
-use super::{Config, DEFAULTS, Rules, github, include, service};
+use super::{Config, DEFAULTS, Rules, github, include, service, storage};
 
 /// What the command line says of the configuration.
 #[derive(Debug, Clone, Default)]
@@ -114,7 +114,7 @@ fn read(reader: &Reader<'_>, root: &Tree, token: Option<SecretString>) -> Option
     let root = reader.section(&root, ROOT)?;
     let server = service::server(reader, &root);
     let webhooks = service::webhooks(reader, &root);
-    let storage = service::storage(reader, &root);
+    let storage = storage::storage(reader, &root);
     let workers = service::workers(reader, &root);
     let log = service::log(reader, &root);
     let integrations = github::integrations(reader, &root, token);

@@ -14,10 +14,10 @@ mod load;
 mod nearest;
 mod reader;
 mod service;
+mod storage;
 mod substitute;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use regex::Regex;
@@ -27,6 +27,7 @@ use crate::catalog::AllowedKinds;
 
 pub use error::{ConfigError, ConfigErrors, Origin, Source, SourceKind};
 pub use load::{LoadArgs, Loaded};
+pub use storage::{Endpoint, Login, RedisSettings, Servers, Storage, Tls};
 
 /// The defaults, compiled in: every key with its default and the reason for it.
 pub const DEFAULTS: &str = include_str!("../../config/cuelight.yaml");
@@ -112,13 +113,6 @@ pub struct Webhooks {
     pub in_flight_bytes_max: usize,
     /// `webhooks.connectionsMax`
     pub connections_max: usize,
-}
-
-/// `storage.url`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Storage {
-    /// `sqlite:PATH`
-    Sqlite(PathBuf),
 }
 
 /// One entry of `integrations.github`.

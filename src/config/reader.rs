@@ -285,8 +285,13 @@ impl<'e> Reader<'e> {
     }
 
     fn secret_file(&self, item: &Item<'_>) -> Option<SecretString> {
+        self.file(item).map(SecretString::from)
+    }
+
+    /// The text of the file that `item` names.
+    pub fn file(&self, item: &Item<'_>) -> Option<String> {
         let path = self.path(item)?;
-        self.read_secret(item, &path).map(SecretString::from)
+        self.read_secret(item, &path)
     }
 
     /// A path; a relative one starts from the folder of the file that names it.

@@ -1,11 +1,10 @@
-//! Reads what concerns cuelight itself: listeners, webhooks, storage, workers, the log, and the
+//! Reads what concerns cuelight itself: listeners, webhooks, workers, the log, and the
 //! kinds that files may declare.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use super::reader::{Item, Keys, Reader, Section};
-use super::{AllowedKind, InternalAuth, Log, LogFormat, Rule, Rules, Server, Storage, Webhooks};
+use super::{AllowedKind, InternalAuth, Log, LogFormat, Rule, Rules, Server, Webhooks};
 
 /// Most workers: each holds one call to GitHub, which stops serving at a hundred at a time.
 const WORKERS_MAX: u64 = 64;
@@ -123,35 +122,6 @@ pub fn webhooks(reader: &Reader<'_>, root: &Section<'_>) -> Option<Webhooks> {
         in_flight_bytes_max,
         connections_max: connections?,
     })
-}
-
-/// `storage`
-pub fn storage(reader: &Reader<'_>, root: &Section<'_>) -> Option<Storage> {
-    let section = reader.section(&reader.required(root, "storage")?, Keys::only(&["url"]))?;
-    let item = reader.required(&section, "url")?;
-    let url = reader.text(&item)?;
-    // The rest of a URL may hold a password, so that only its scheme is ever shown.
-    let Some((scheme, rest)) = url.split_once(':') else {
-        return reader.wrong(&item, "expected `sqlite:PATH`, such as sqlite:./cuelight.db");
-    };
-    match scheme {
-        "sqlite" => sqlite(reader, &item, rest),
-        "redis" | "rediss" | "redis-sentinel" | "unix" => {
-            reader.wrong(&item, "storage in Redis is not built yet; use `sqlite:PATH`")
-        }
-        _ => reader.wrong(&item, format!("unknown storage `{scheme}:`; use `sqlite:PATH`")),
-    }
-}
-
-fn sqlite(reader: &Reader<'_>, item: &Item<'_>, rest: &str) -> Option<Storage> {
-    let path = rest.strip_prefix("//").unwrap_or(rest);
-    if path.is_empty() || path.ends_with('/') {
-        return reader.wrong(item, "names no file; expected `sqlite:PATH`");
-    }
-    if path.starts_with(':') {
-        return reader.wrong(item, "a database in memory would lose what was acknowledged");
-    }
-    Some(Storage::Sqlite(PathBuf::from(path)))
 }
 
 /// `workers`

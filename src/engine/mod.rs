@@ -5,11 +5,22 @@
 pub mod nothing;
 pub mod queue;
 pub mod record;
+pub mod redis;
 pub mod sqlite;
 pub mod store;
 
-pub use queue::Queue;
+use async_trait::async_trait;
+
+pub use queue::{Inspect, Queue};
 pub use store::Store;
+
+/// Both ports of one storage.
+#[async_trait]
+pub trait Engine: Queue + Inspect + Store {
+    /// Finishes what was handed over and ends. Calls after it are answered
+    /// [`EngineError::Unavailable`].
+    async fn close(&self);
+}
 
 /// Why an engine could not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -14,7 +14,7 @@ use super::queue::{
 };
 use super::record::RepoRecord;
 use super::store::{Applied, Apply, ChangeEntry, Held, Seq, Summary};
-use super::{EngineError, Queue, Store};
+use super::{Engine, EngineError, Queue, Store};
 use crate::clock::Timestamp;
 use crate::ids::{Account, Oid};
 use crate::work::{RepoKey, WorkKey};
@@ -25,6 +25,11 @@ pub struct Nothing;
 
 fn refused<T>() -> Result<T, EngineError> {
     Err(EngineError::Unavailable("nothing is written before there is a storage".to_owned()))
+}
+
+#[async_trait]
+impl Engine for Nothing {
+    async fn close(&self) {}
 }
 
 #[async_trait]

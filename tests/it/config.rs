@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cuelight::config::{
     AllowedKind, Config, ConfigErrors, DEFAULTS, Filters, Frequency, InternalAuth, LoadArgs,
-    Loaded, LogFormat, Schedule, Storage,
+    Loaded, LogFormat, Schedule,
 };
 use secrecy::ExposeSecret;
 
@@ -99,7 +99,7 @@ fn without_any_file_the_defaults_hold() {
     assert_eq!(config.webhooks.body_bytes_max, 25 * 1024 * 1024);
     assert_eq!(config.webhooks.in_flight_bytes_max, 64 * 1024 * 1024);
     assert_eq!(config.webhooks.connections_max, 2048);
-    assert_eq!(config.storage, Storage::Sqlite("./cuelight.db".into()));
+    assert_eq!(config.storage.to_string(), "sqlite:./cuelight.db");
     assert_eq!((config.workers, config.log.level), (4, "info"));
     assert_eq!(config.log.format, LogFormat::Text);
     assert_eq!(config.integrations.len(), 1);
@@ -148,7 +148,7 @@ fn the_environment_wins_over_files_and_is_taken_as_it_is() {
         .env("CUELIGHT_PUBLIC_LISTEN", "127.0.0.1:1")
         .env("CUELIGHT_INTERNAL_LISTEN", "127.0.0.1:2");
     let config = world.config();
-    assert_eq!(config.storage, Storage::Sqlite("b.db".into()));
+    assert_eq!(config.storage.to_string(), "sqlite:b.db");
     assert_eq!(secrets(&config.webhooks.secrets), ["${not a variable}"]);
     assert_eq!(config.server.public_listen.to_string(), "127.0.0.1:1");
     assert_eq!(config.server.internal_listen.to_string(), "127.0.0.1:2");
@@ -176,7 +176,7 @@ fn variables_are_substituted_when_a_value_is_read() {
         .env("DIR", "/data");
     let config = world.config();
     assert_eq!((config.workers, config.log.level), (7, "debug"), "what is replaced is not read");
-    assert_eq!(config.storage, Storage::Sqlite("/data/x.db".into()));
+    assert_eq!(config.storage.to_string(), "sqlite:/data/x.db");
 }
 
 #[test]

@@ -47,13 +47,13 @@ use self::open::lock;
 use self::read::Readers;
 use self::session::{Counters, Session, Turns};
 use self::writer::{BUSY, Durability, Message, Tell, WAITING_MAX, Writer, submit};
-use super::EngineError;
 use super::queue::{
     Entry, Inspect, LEDGER_ROWS_MAX, LeaseRef, LedgerEntry, Push, Pushed, Queue, QueueStats,
     Settled, Settlement, State, Taken,
 };
 use super::record::RepoRecord;
 use super::store::{Applied, Apply, ChangeEntry, Held, Seq, Store, Summary};
+use super::{Engine, EngineError};
 use crate::clock::{SharedClock, Timestamp};
 use crate::ids::{Account, Oid};
 use crate::work::{PushKey, RepoKey, WorkKey};
@@ -180,7 +180,7 @@ impl SqliteEngine {
 
     /// Finishes what was handed over, folds the log into the file and releases the lock.
     /// Commands after it are answered `Unavailable`.
-    pub async fn close(self: &Arc<Self>) {
+    pub async fn close(&self) {
         if let Some(writer) = &self.writer {
             // An error means that the writer has ended already.
             let _ = writer.send(Message::Close).await;
@@ -235,6 +235,13 @@ fn end_all_leases(
     counters.save(&tx, &before)?;
     tx.commit()?;
     Ok(due)
+}
+
+#[async_trait]
+impl Engine for SqliteEngine {
+    async fn close(&self) {
+        SqliteEngine::close(self).await;
+    }
 }
 
 #[async_trait]

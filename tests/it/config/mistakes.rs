@@ -49,10 +49,6 @@ fn unknown_keys_name_the_nearest_known_one() {
 fn what_is_not_built_yet_is_not_called_unknown() {
     check("sinks: {}", "own.yaml:1:1: `sinks` is not built yet");
     check(
-        "storage: {url: 'redis://user:hunter2@localhost'}",
-        "own.yaml:1:16: `storage.url`: storage in Redis is not built yet; use `sqlite:PATH`",
-    );
-    check(
         "server: {internal: {auth: {backstage: {url: x}, tokens: [a]}}}",
         "own.yaml:1:28: `server.internal.auth.backstage` (tokens of a Backstage) is not built \
          yet; use `tokens`",
@@ -104,7 +100,9 @@ fn values_of_the_wrong_form_are_refused_where_they_stand() {
     );
     check(
         "storage: {url: 'postgres://u:hunter2@h'}",
-        "own.yaml:1:16: `storage.url`: unknown storage `postgres:`; use `sqlite:PATH`",
+        "own.yaml:1:16: `storage.url`: unknown storage `postgres:`; use `sqlite:PATH`, \
+         `redis://HOST`, `rediss://HOST`, `unix:PATH`, `redis-sentinel://HOST,HOST/MASTER` or \
+         `redis-cluster://HOST,HOST`",
     );
     check(
         "storage: {url: 'sqlite::memory:'}",
@@ -337,7 +335,8 @@ fn all_mistakes_of_all_files_are_reported_together() {
          optional port",
         "own.yaml:1:10: `workers`: expected a whole number from 1 to 64",
         "own.yaml:3:3: unknown key `levle` in `log`; did you mean `level`?",
-        "second.yaml:2:8: `storage.url`: expected `sqlite:PATH`, such as sqlite:./cuelight.db",
+        "second.yaml:2:8: `storage.url`: use `sqlite:PATH`, `redis://HOST`, `rediss://HOST`, `unix:PATH`, \
+         `redis-sentinel://HOST,HOST/MASTER` or `redis-cluster://HOST,HOST`",
         "second.yaml:3:9: `server`: expected a map, found a list",
     ];
     assert_eq!(world.errors(), expected);
