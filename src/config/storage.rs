@@ -273,7 +273,7 @@ fn endpoint(text: &str, default: u16) -> Result<Endpoint, String> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
             Some((host, "")) => (host, None),
-            Some((host, port)) => (host, port.strip_prefix(':').or(Some(port))),
+            Some((host, port)) => (host, Some(port.strip_prefix(':').unwrap_or_default())),
             None => return Err("an IPv6 address ends with `]`".to_owned()),
         },
         None => match text.split_once(':') {

@@ -11,6 +11,7 @@ use cuelight::config::{
 use secrecy::ExposeSecret;
 
 mod mistakes;
+mod storage;
 
 /// Files in a folder of their own, variables and flags: everything a load looks at.
 struct World {

@@ -13,6 +13,7 @@ mod listener;
 mod model;
 mod receive;
 mod receive_bodies;
+mod redis;
 mod slow_sockets;
 mod stories;
 mod support;

@@ -10,6 +10,7 @@ pub mod internal_api;
 pub mod process;
 pub mod receiver;
 pub mod recording_queue;
+pub mod redis;
 pub mod stage;
 pub mod stub_engine;
 pub mod tenants;
