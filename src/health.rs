@@ -6,6 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::clock::{SharedClock, Timestamp};
 use crate::ids::Account;
 
+/// The check that is there while the view falls behind the storage; its `since` is the time that
+/// the view stands for.
+pub const VIEW_FOLLOWS: &str = "view-follows";
+
 /// How one dependency is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CheckState {
@@ -63,6 +67,18 @@ impl Health {
         checks.insert(name.to_owned(), Check { state, since, detail: detail.into() });
     }
 
+    /// Says how `name` is, and since when, where the caller knows that better.
+    pub fn set_since(
+        &self,
+        name: &str,
+        state: CheckState,
+        since: Timestamp,
+        detail: impl Into<String>,
+    ) {
+        let check = Check { state, since, detail: detail.into() };
+        self.lock().insert(name.to_owned(), check);
+    }
+
     /// Says how `subject` is for an account, under the account's `label`. Until its login is
     /// known an account goes by its number; what was told under the number ends then.
     pub fn set_of_account(
@@ -83,6 +99,11 @@ impl Health {
     /// Forgets a check whose subject is no more.
     pub fn remove(&self, name: &str) {
         self.lock().remove(name);
+    }
+
+    /// Since when `name` is as it is, if there is such a check.
+    pub fn since(&self, name: &str) -> Option<Timestamp> {
+        self.lock().get(name).map(|check| check.since)
     }
 
     /// Every check by name.

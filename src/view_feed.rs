@@ -15,7 +15,7 @@ use crate::clock::SharedClock;
 use crate::engine::record::RepoRecord;
 use crate::engine::store::{ChangeEntry, Seq};
 use crate::engine::{EngineError, Store};
-use crate::health::{CheckState, Health};
+use crate::health::{CheckState, Health, VIEW_FOLLOWS};
 use crate::telemetry::Metrics;
 use crate::work::RepoKey;
 
@@ -27,9 +27,6 @@ const CHANGES_PAGE: usize = 500;
 
 /// Looks at the log this often even without a wake-up.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-
-/// The check that is there while the view falls behind; `view` itself is what is served.
-const FOLLOWS: &str = "view-follows";
 
 /// Rest after the storage failed.
 const STORAGE_REST: Duration = Duration::from_secs(1);
@@ -74,20 +71,25 @@ impl ViewFeed {
     /// Follows the log from `seq` until `stop`.
     pub async fn follow(self, seq: Seq, stop: CancellationToken) {
         let mut at = seq;
+        let mut as_of = self.clock.now();
         while !stop.is_cancelled() {
+            let asked_at = self.clock.now();
             match self.catch_up(at).await {
                 // Less than before after a load of another log, of a restored file say.
                 Ok(now_at) if now_at != at => at = now_at,
                 Ok(_) => {
-                    self.health.remove(FOLLOWS);
+                    as_of = asked_at;
+                    self.health.remove(VIEW_FOLLOWS);
                     tokio::select! {
                         () = self.store.wait_change(at, LOOK_EVERY) => {}
                         () = stop.cancelled() => {}
                     }
                 }
                 Err(error) => {
-                    let detail = format!("the view cannot follow the storage: {error}");
-                    self.health.set(FOLLOWS, CheckState::Degraded, detail);
+                    let detail = format!(
+                        "the view cannot follow the storage, it is served as of {as_of}: {error}"
+                    );
+                    self.health.set_since(VIEW_FOLLOWS, CheckState::Degraded, as_of, detail);
                     tokio::select! {
                         () = self.clock.sleep(STORAGE_REST) => {}
                         () = stop.cancelled() => {}

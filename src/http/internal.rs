@@ -17,7 +17,7 @@ use crate::http::answer::render_errors;
 use crate::http::auth::{Guard, require};
 use crate::http::state::{Shared, route};
 use crate::http::{
-    catalog_api, cuelight_api, explain_api, health, metrics, operate_api, preview_api,
+    age, catalog_api, cuelight_api, explain_api, health, metrics, operate_api, preview_api,
 };
 
 pub use crate::http::state::{Info, InternalState, ProviderInfo, Webhooks};
@@ -27,8 +27,10 @@ pub fn router(state: InternalState) -> Router {
     let state = Arc::new(state);
     let guard = from_fn_with_state(Guard::new(&state.auth), require);
     let empty = || async { StatusCode::NOT_FOUND };
+    let aged = from_fn_with_state(state.clone(), age::tell);
     let guarded = |routes: Router<Shared>| {
         let routes = routes.fallback(empty).method_not_allowed_fallback(empty);
+        let routes = routes.layer(aged.clone());
         routes.layer(guard.clone()).layer(from_fn(render_errors))
     };
     let own = cuelight_api::routes().merge(operate_api::routes()).merge(explain_api::routes());

@@ -1,5 +1,6 @@
 //! The two HTTP listeners: the public one takes webhooks, the internal one serves the rest.
 
+mod age;
 pub mod answer;
 pub mod auth;
 pub mod body;

@@ -1,10 +1,13 @@
 //! Health, probes and metrics, and who may ask for what.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use cuelight::catalog::View;
+use cuelight::clock::{Clock as _, SystemClock};
 use cuelight::config::InternalAuth;
-use cuelight::health::CheckState;
+use cuelight::health::{CheckState, VIEW_FOLLOWS};
 use cuelight::http::internal::{Info, Webhooks};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -219,4 +222,21 @@ async fn the_root_lists_the_end_points_and_wrong_methods_are_not_found() {
     }
     let put = Request::put("/api/catalog/entities").body(Body::empty()).unwrap();
     assert_eq!(api.send(put).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn an_answer_from_a_view_that_is_behind_says_how_old_it_is() {
+    let api = open(bookshop());
+    let path = "/api/catalog/entities";
+    assert_eq!(api.get(path).await.header("age"), "");
+    let since = SystemClock.now() - Duration::from_secs(90);
+    api.health.set_since(VIEW_FOLLOWS, CheckState::Degraded, since, "redis is away");
+    for path in [path, "/api/cuelight/v1/problems"] {
+        let answer = api.get(path).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        let age: u64 = answer.header("age").parse().unwrap();
+        assert!((90..120).contains(&age), "{age}");
+    }
+    api.health.remove(VIEW_FOLLOWS);
+    assert_eq!(api.get(path).await.header("age"), "");
 }

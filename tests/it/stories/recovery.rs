@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cuelight::catalog::{View, process_file};
+use cuelight::clock::Clock as _;
 use cuelight::config::{Config, Frequency, Provider};
 use cuelight::engine::store::{Applied, Apply};
 use cuelight::health::{CheckState, Health};
@@ -262,8 +263,12 @@ async fn a_view_that_cannot_follow_says_so_until_it_can() {
     let health = feed.health.clone();
     let state = || health.checks().get("view-follows").map(|check| check.state);
     let stop = CancellationToken::new();
+    let as_of = stage.clock.now();
     let following = tokio::spawn(feed.follow(0, stop.clone()));
     eventually("it is behind", async || state() == Some(CheckState::Degraded)).await;
+    let check = health.checks()["view-follows"].clone();
+    assert_eq!(check.since, as_of);
+    assert!(check.detail.contains(&format!("served as of {as_of}")), "{}", check.detail);
     store.changes_fail.store(false, Ordering::SeqCst);
     eventually("it follows", async || {
         stage.clock.advance(Duration::from_secs(1));
