@@ -117,7 +117,7 @@ async fn an_approval_ends_after_its_time(rig: Rig) {
 async fn an_approval_survives_a_crash(mut rig: Rig) {
     exhausted(&rig).await;
     approve(&rig, &[5]).await;
-    rig.reopen();
+    rig.reopen().await;
     assert!(written(confirm(&rig).await));
 }
 

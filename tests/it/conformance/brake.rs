@@ -160,7 +160,7 @@ async fn a_hold_survives_a_crash_and_so_does_the_count(mut rig: Rig) {
     for id in 0..6 {
         remove(&rig, id).await;
     }
-    rig.reopen();
+    rig.reopen().await;
     assert_eq!(held(&rig).await, [5]);
     assert_eq!(remove(&rig, 6).await, GONE);
 }

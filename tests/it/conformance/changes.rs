@@ -73,7 +73,7 @@ async fn the_log_survives_a_crash(mut rig: Rig) {
     for id in 1..=LIMITS.change_rows_max + 1 {
         rig.store(id, &["a"]).await;
     }
-    rig.reopen();
+    rig.reopen().await;
     assert_eq!(changes(&rig, 0).await, None);
     assert_eq!(changes(&rig, 1).await.unwrap().len() as u64, LIMITS.change_rows_max);
     rig.store(50, &["a"]).await;

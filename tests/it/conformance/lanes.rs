@@ -161,7 +161,7 @@ async fn a_gate_survives_a_crash_and_costs_no_attempt(mut rig: Rig) {
     let lease = rig.take_one().await;
     gate(&rig, 1, 60, "rate limit").await;
     rig.settle(&lease, Settlement::Release).await;
-    rig.reopen();
+    rig.reopen().await;
     assert!(rig.take(1).await.is_empty());
     rig.advance(60);
     assert_eq!(rig.take_one().await.attempt, 1);

@@ -139,7 +139,7 @@ async fn tokens_grow_also_over_a_crash(mut rig: Rig) {
         assert!(lease.token > last, "round {round}");
         last = lease.token;
         rig.settle(&lease, Settlement::Done).await;
-        rig.reopen();
+        rig.reopen().await;
     }
 }
 
@@ -148,7 +148,7 @@ async fn a_crash_ends_every_lease_at_once_and_counts_the_attempt(mut rig: Rig) {
     rig.push_to(2, 2, Lane::Scan).await;
     rig.take_one().await;
     rig.take_one().await;
-    rig.reopen();
+    rig.reopen().await;
     assert_eq!(rig.ids(State::Waiting).await, [1, 2]);
     assert!(rig.list(State::Held).await.is_empty());
     assert_eq!(rig.take_one().await.attempt, 2);
@@ -159,7 +159,7 @@ async fn a_unit_that_kills_its_process_ends_dead_and_not_in_a_loop(mut rig: Rig)
     rig.push(7).await;
     for _ in 0..ATTEMPTS_MAX {
         rig.take_one().await;
-        rig.reopen();
+        rig.reopen().await;
     }
     assert!(rig.take(1).await.is_empty());
     assert_eq!(rig.ids(State::Dead).await, [7]);
@@ -168,7 +168,7 @@ async fn a_unit_that_kills_its_process_ends_dead_and_not_in_a_loop(mut rig: Rig)
 async fn leases_of_a_process_before_are_stale(mut rig: Rig) {
     rig.push(7).await;
     let old = rig.take_one().await;
-    rig.reopen();
+    rig.reopen().await;
     assert_eq!(rig.settle(&old, Settlement::Done).await, Settled::Stale);
     assert_eq!(rig.take_one().await.attempt, 2);
 }

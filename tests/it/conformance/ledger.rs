@@ -98,6 +98,6 @@ async fn the_ledger_is_bounded_in_time(rig: Rig) {
 
 async fn the_ledger_survives_a_crash(mut rig: Rig) {
     rig.deliver("a", &[1]).await;
-    rig.reopen();
+    rig.reopen().await;
     assert_eq!(rig.deliver("a", &[1]).await, Pushed::Duplicate);
 }

@@ -14,6 +14,7 @@ mod notes;
 mod operators;
 mod pushes;
 mod records;
+mod redis;
 mod script;
 mod settling;
 mod sqlite;
@@ -23,6 +24,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use cuelight::catalog::Entity;
 use cuelight::clock::{Clock, Timestamp};
 use cuelight::engine::queue::{
@@ -45,21 +47,25 @@ pub trait Engine: Queue + Inspect + Store {}
 impl<T: Queue + Inspect + Store> Engine for T {}
 
 /// A way to make an engine, and to lose its process.
+#[async_trait]
 pub trait Column: Send + Sync {
     /// The engine as it is now.
     fn engine(&self) -> Arc<dyn Engine>;
-    /// The process dies without a word, and another one starts on the same data.
-    fn reopen(&mut self);
+    /// The process dies without a word, another one starts on the same data, and the leases of
+    /// the one before are over.
+    async fn reopen(&mut self);
 }
 
+/// An engine of one process: who holds it knows that nobody else lives.
 struct ModelColumn(Arc<Model>);
 
+#[async_trait]
 impl Column for ModelColumn {
     fn engine(&self) -> Arc<dyn Engine> {
         Arc::clone(&self.0) as Arc<dyn Engine>
     }
 
-    fn reopen(&mut self) {
+    async fn reopen(&mut self) {
         self.0 = self.0.reopened();
     }
 }
@@ -84,12 +90,13 @@ impl SqliteColumn {
     }
 }
 
+#[async_trait]
 impl Column for SqliteColumn {
     fn engine(&self) -> Arc<dyn Engine> {
         Arc::clone(self.engine.as_ref().unwrap()) as Arc<dyn Engine>
     }
 
-    fn reopen(&mut self) {
+    async fn reopen(&mut self) {
         self.engine = None;
         self.open();
     }
@@ -127,8 +134,8 @@ impl Rig {
     }
 
     /// Loses the process and starts another one.
-    pub fn reopen(&mut self) {
-        self.column.reopen();
+    pub async fn reopen(&mut self) {
+        self.column.reopen().await;
     }
 
     pub fn now(&self) -> Timestamp {
@@ -347,6 +354,11 @@ macro_rules! behaviours {
         mod sqlite {
             $(#[tokio::test] async fn $name() {
                 super::$name($crate::conformance::Rig::sqlite()).await;
+            })+
+        }
+        mod redis {
+            $(#[tokio::test] async fn $name() {
+                super::$name($crate::conformance::Rig::redis().await).await;
             })+
         }
     };

@@ -74,7 +74,7 @@ async fn a_note_survives_a_crash(mut rig: Rig) {
     put(&rig, "scan:1", "page 1").await;
     put(&rig, "scan:2", "page 1").await;
     forget(&rig, "scan:2").await;
-    rig.reopen();
+    rig.reopen().await;
     assert_eq!(notes(&rig, "").await, [("scan:1".to_owned(), "page 1".to_owned())]);
 }
 

@@ -53,7 +53,7 @@ async fn a_dead_key_can_be_retried(mut rig: Rig) {
     rig.kill(7).await;
     assert!(rig.engine().retry(repo(7)).await.unwrap());
     assert_eq!(rig.ids(State::Waiting).await, [7]);
-    rig.reopen();
+    rig.reopen().await;
     let lease = rig.take_one().await;
     assert_eq!((lease.attempt, lease.lane), (1, Lane::Event));
 }

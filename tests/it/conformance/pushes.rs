@@ -170,7 +170,7 @@ async fn a_run_that_failed_for_good_but_was_pushed_meanwhile_waits(rig: Rig) {
 async fn what_was_pushed_survives_a_crash(mut rig: Rig) {
     rig.push(7).await;
     rig.push_to(8, 2, Lane::Scan).await;
-    rig.reopen();
+    rig.reopen().await;
     assert_eq!(rig.ids(State::Waiting).await, [7, 8]);
     assert_eq!(rig.take_one().await.key, repo(7));
 }
@@ -181,7 +181,7 @@ async fn a_push_during_a_run_survives_a_crash(mut rig: Rig) {
     rig.push_keys(vec![first]).await;
     rig.take_one().await;
     rig.push(7).await;
-    rig.reopen();
+    rig.reopen().await;
     let lease = rig.take_one().await;
     assert_eq!(lease.hint.reasons, Reasons::SCAN.and(Reasons::PUSH));
     assert_eq!((lease.lane, lease.attempt), (Lane::Event, 1));

@@ -32,7 +32,7 @@ async fn a_stored_record_is_read_back_also_after_a_crash(mut rig: Rig) {
     let mut expected = record(1, &["a", "b"]);
     expected.assign_seq(None, 1);
     assert_eq!(get(&rig, 1).await.as_ref(), Some(&expected));
-    rig.reopen();
+    rig.reopen().await;
     let keys = vec![repo_key(2), repo_key(3), repo_key(1)];
     let read = rig.engine().get(keys).await.unwrap();
     assert_eq!(read[0].as_ref().unwrap().seq, 2);

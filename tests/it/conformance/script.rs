@@ -222,7 +222,7 @@ impl Player {
             }
             Op::Reopen => {
                 drop(engine);
-                self.rig.reopen();
+                self.rig.reopen().await;
                 String::new()
             }
             Op::Look => self.look().await,

@@ -136,7 +136,7 @@ async fn a_wait_for_changes_ends_with_a_change(rig: Rig) {
 async fn a_wait_for_changes_that_are_there_is_none(mut rig: Rig) {
     rig.store(1, &["a"]).await;
     rig.engine().wait_change(0, LONG).await;
-    rig.reopen();
+    rig.reopen().await;
     rig.engine().wait_change(0, LONG).await;
 }
 

@@ -105,11 +105,23 @@ impl Model {
         })
     }
 
-    /// What the next process finds after this one died.
+    /// What the next process finds after this one died, when there is only one at a time.
     pub fn reopened(&self) -> Arc<Self> {
         let mut state = self.state.lock().unwrap().clone();
         (state.takes, state.served) = (0, BTreeMap::new());
         state.end_leases(self.clock.now(), Timestamp(i64::MAX));
+        self.with(state)
+    }
+
+    /// What a further process finds on storage that any number of them share.
+    pub fn shared(&self) -> Arc<Self> {
+        let mut state = self.state.lock().unwrap().clone();
+        let now = self.clock.now();
+        state.end_leases(now, now);
+        self.with(state)
+    }
+
+    fn with(&self, state: Memory) -> Arc<Self> {
         let changed = watch::Sender::new(state.seq);
         Arc::new(Self {
             clock: Arc::clone(&self.clock),
