@@ -1,8 +1,15 @@
-//! How fast the embedded engine's queue is: push, and take(10) with settle, beside a bare sync.
+//! How fast the engines' queues are: push, and take(10) with settle.
 //!
-//! `cargo bench --bench queue` prints rates and their ratio to the rate at which this disk syncs
-//! one small write after another: what one caller without group commit could reach at best.
+//! `cargo bench --bench queue` prints rates and their ratios. SQLite's are to the rate at which
+//! this disk syncs one small write after another: what one caller without group commit could
+//! reach at best. Those of Redis are to the rate of PING, asked by as many callers on the same
+//! connection: what a server that does nothing could reach. It is a server of its own, on a
+//! socket, first without an append-only file, then with one that is synced every second.
 //! An argument names the directory for the database; it should be on a real disk.
+
+#[path = "../tests/it/support/redis.rs"]
+#[expect(dead_code, reason = "tests need more of it")]
+mod redis_server;
 
 use std::fs::File;
 use std::io::{Error, Write};
@@ -12,11 +19,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use cuelight::clock::{Clock, SystemClock};
+use cuelight::config::RedisSettings;
 use cuelight::engine::Queue;
 use cuelight::engine::queue::{Delivery, LeaseRef, Push, PushKey, Settlement};
+use cuelight::engine::redis::connection::Connection;
+use cuelight::engine::redis::{self as redis_engine, RedisEngine};
 use cuelight::engine::sqlite::{Options, SqliteEngine};
 use cuelight::ids::{Account, DeliveryId, FullName, Host, NodeId, Oid, OwnerId, RepoId};
 use cuelight::work::{Hint, LEASE, Lane, PushHint, Reasons, RepoKey, WorkKey};
+use redis_server::RedisServer;
 
 /// Callers at once, as many as the measured designs had.
 const CALLERS: u64 = 64;
@@ -26,6 +37,13 @@ const PUSHES: u64 = 1_500;
 
 /// Accounts the keys belong to.
 const OWNERS: u64 = 5;
+
+/// Pings per caller.
+const PINGS: u64 = 3_000;
+
+/// Keys whose memory is measured, and how much it may be.
+const WAITING: u64 = 100_000;
+const WAITING_MB_MAX: f64 = 64.0;
 
 /// Writes that measure the disk.
 const SYNCS: u32 = 500;
@@ -78,7 +96,7 @@ where
     done as f64 / start.elapsed().as_secs_f64()
 }
 
-async fn push_round(engine: &Arc<SqliteEngine>, round: u64, repos: u64) -> f64 {
+async fn push_round(engine: &Arc<dyn Queue>, round: u64, repos: u64) -> f64 {
     rate(|caller| {
         let engine = Arc::clone(engine);
         async move {
@@ -92,7 +110,7 @@ async fn push_round(engine: &Arc<SqliteEngine>, round: u64, repos: u64) -> f64 {
     .await
 }
 
-async fn work_round(engine: &Arc<SqliteEngine>) -> f64 {
+async fn work_round(engine: &Arc<dyn Queue>) -> f64 {
     let left = Arc::new(AtomicU64::new(CALLERS * PUSHES));
     rate(|_| {
         let (engine, left) = (Arc::clone(engine), Arc::clone(&left));
@@ -129,29 +147,104 @@ fn syncs_per_second(directory: &std::path::Path) -> Result<f64, Error> {
     Ok(f64::from(SYNCS) / took.as_secs_f64())
 }
 
+/// What is measured of every engine; `base` is what its rates are compared with.
+async fn measure(engine: &Arc<dyn Queue>, base: f64) -> Result<(), Error> {
+    let mut out = std::io::stdout();
+    for round in 0..3 {
+        let keys = CALLERS * PUSHES;
+        let repos = if round < 2 { keys } else { 1000 };
+        let pushes = push_round(engine, round, repos).await;
+        let what = if round < 2 { "push, distinct keys" } else { "push, 1,000 keys" };
+        writeln!(out, "{what:<25} {pushes:>9.0} /s {:>6.2}", pushes / base)?;
+        if round < 2 {
+            let work = work_round(engine).await;
+            writeln!(out, "take(10) and settle       {work:>9.0} /s {:>6.2}", work / base)?;
+        }
+    }
+    Ok(())
+}
+
+async fn sqlite(directory: &std::path::Path) -> Result<(), Error> {
+    let syncs = syncs_per_second(directory)?;
+    writeln!(std::io::stdout(), "sqlite: sync, one by one  {syncs:>9.0} /s   1.00")?;
+    let path = directory.join("queue.db");
+    let engine = SqliteEngine::open(path, Arc::new(SystemClock), Options::default())
+        .map_err(Error::other)?;
+    let queue: Arc<dyn Queue> = engine.clone();
+    measure(&queue, syncs).await?;
+    engine.close().await;
+    Ok(())
+}
+
+async fn pings_per_second(settings: &RedisSettings) -> Result<f64, Error> {
+    let connection = Connection::open(settings).await.map_err(Error::other)?;
+    let pings = rate(|_| {
+        let connection = connection.clone();
+        async move {
+            for _ in 0..PINGS {
+                connection.command::<String>(&redis::cmd("PING")).await.expect("a pong");
+            }
+            PINGS
+        }
+    })
+    .await;
+    connection.close().await;
+    Ok(pings)
+}
+
+async fn redis(name: &str, args: &[&str]) -> Result<(), Error> {
+    let server = RedisServer::with(args);
+    let settings = server.settings();
+    let pings = pings_per_second(&settings).await?;
+    let title = format!("redis, {name}: PING");
+    writeln!(std::io::stdout(), "{title:<25} {pings:>9.0} /s   1.00")?;
+    let options = redis_engine::Options::default();
+    let engine =
+        RedisEngine::open(&settings, Arc::new(SystemClock), options).await.map_err(Error::other)?;
+    let queue: Arc<dyn Queue> = engine.clone();
+    measure(&queue, pings).await?;
+    engine.close().await;
+    Ok(())
+}
+
+/// How much memory the server needs for keys that wait.
+async fn memory() -> Result<(), Error> {
+    let server = RedisServer::start();
+    let used = || -> f64 {
+        let info: String = server.command(&["INFO", "memory"]);
+        let used = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
+        used.and_then(|bytes| bytes.trim().parse().ok()).expect("used_memory is a number")
+    };
+    let options = redis_engine::Options::default();
+    let engine = RedisEngine::open(&server.settings(), Arc::new(SystemClock), options)
+        .await
+        .map_err(Error::other)?;
+    let before = used();
+    for first in (0..WAITING).step_by(100) {
+        let keys = (first..first + 100).flat_map(|n| push(n, n).keys).collect();
+        engine.push(Push { delivery: None, keys }).await.map_err(Error::other)?;
+    }
+    let megabytes = (used() - before) / 1e6;
+    writeln!(
+        std::io::stdout(),
+        "redis, {WAITING} waiting   {megabytes:>9.1} MB (at most {WAITING_MB_MAX})"
+    )?;
+    engine.close().await;
+    if megabytes > WAITING_MB_MAX {
+        return Err(Error::other("waiting keys need too much memory"));
+    }
+    Ok(())
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     let given = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
     let directory = given.map_or_else(std::env::temp_dir, PathBuf::from);
     let directory = directory.join(format!("cuelight-bench-{}", std::process::id()));
     std::fs::create_dir_all(&directory)?;
-    let mut out = std::io::stdout();
-    let syncs = syncs_per_second(&directory)?;
-    writeln!(out, "sync, one after another   {syncs:>9.0} /s   1.0")?;
-    let path = directory.join("queue.db");
-    let engine = SqliteEngine::open(path, Arc::new(SystemClock), Options::default())
-        .map_err(Error::other)?;
-    for round in 0..3 {
-        let keys = CALLERS * PUSHES;
-        let repos = if round < 2 { keys } else { 1000 };
-        let pushes = push_round(&engine, round, repos).await;
-        let what = if round < 2 { "push, distinct keys" } else { "push, 1,000 keys" };
-        writeln!(out, "{what:<25} {pushes:>9.0} /s {:>5.1}", pushes / syncs)?;
-        if round < 2 {
-            let work = work_round(&engine).await;
-            writeln!(out, "take(10) and settle       {work:>9.0} /s {:>5.1}", work / syncs)?;
-        }
-    }
-    engine.close().await;
+    sqlite(&directory).await?;
+    redis("no file", &[]).await?;
+    redis("everysec", &["--appendonly", "yes"]).await?;
+    memory().await?;
     std::fs::remove_dir_all(directory)
 }
