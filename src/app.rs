@@ -29,7 +29,8 @@ use crate::config::{Config, Provider, Storage};
 use crate::engine::Engine;
 use crate::engine::queue::{Inspect, push_all};
 use crate::engine::record::RepoRecord;
-use crate::engine::sqlite::{Options, SqliteEngine};
+use crate::engine::redis::{self, RedisEngine, Time};
+use crate::engine::sqlite::{self, SqliteEngine};
 use crate::engine::store::Seq;
 use crate::health::{CheckState, Health};
 use crate::http::internal;
@@ -52,11 +53,13 @@ pub struct Parts {
     pub clock: SharedClock,
     /// The processing of one file.
     pub process: ProcessFile,
+    /// Whose time holds for leases and delays in Redis.
+    pub redis_time: Time,
 }
 
 impl Default for Parts {
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock), process: process_file }
+        Self { clock: Arc::new(SystemClock), process: process_file, redis_time: Time::Server }
     }
 }
 
@@ -117,7 +120,7 @@ impl App {
     /// When an address is taken, the storage cannot be opened, or a setting contradicts itself.
     pub async fn start(config: Config, parts: Parts) -> anyhow::Result<Self> {
         let listeners = Listeners::bind(&config).await?;
-        let engine = open(&config.storage, &parts.clock).await?;
+        let engine = open(&config.storage, &parts).await?;
         match Self::build(config, parts, listeners, engine.clone()).await {
             Ok(app) => Ok(app),
             Err(error) => {
@@ -305,10 +308,14 @@ impl Listeners {
     }
 }
 
-async fn open(storage: &Storage, clock: &SharedClock) -> anyhow::Result<Arc<dyn Engine>> {
+async fn open(storage: &Storage, parts: &Parts) -> anyhow::Result<Arc<dyn Engine>> {
+    let clock = parts.clock.clone();
     match storage {
-        Storage::Sqlite(path) => Ok(SqliteEngine::open(path, clock.clone(), Options::default())?),
-        Storage::Redis(_) => anyhow::bail!("{storage}: storage in Redis is not built yet"),
+        Storage::Sqlite(path) => Ok(SqliteEngine::open(path, clock, sqlite::Options::default())?),
+        Storage::Redis(settings) => {
+            let options = redis::Options { time: parts.redis_time, ..redis::Options::default() };
+            Ok(RedisEngine::open(settings, clock, options).await?)
+        }
     }
 }
 

@@ -28,8 +28,8 @@ const CHANGES_PAGE: usize = 500;
 /// Looks at the log this often even without a wake-up.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// Rest after the storage failed.
-const STORAGE_REST: Duration = Duration::from_secs(1);
+/// Rest after the storage failed: short, for the view is to follow soon after.
+const STORAGE_REST: Duration = Duration::from_millis(500);
 
 /// Feeds one view.
 pub struct ViewFeed {

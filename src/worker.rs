@@ -32,8 +32,8 @@ pub const PANICS_MAX: u32 = 2;
 /// Longest sleep of an idle worker; a wake-up that got lost costs at most this.
 pub const IDLE_MAX: Duration = Duration::from_secs(30);
 
-/// Rest after the storage failed, so that its log is not flooded.
-const STORAGE_REST: Duration = Duration::from_secs(1);
+/// Rest after the storage failed: its log is not flooded, and work goes on soon after.
+const STORAGE_REST: Duration = Duration::from_millis(500);
 
 /// One of the equal workers.
 #[derive(Clone)]

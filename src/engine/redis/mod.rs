@@ -40,13 +40,13 @@ use self::calls::Calls;
 use self::checks::OpenError;
 use self::listen::{POLL, Signals, follow};
 use self::scripts::Scripts;
-use super::EngineError;
 use super::queue::{
     Entry, Inspect, LEDGER_ROWS_MAX, LeaseRef, LedgerEntry, Push, Pushed, Queue, QueueStats,
     Settled, Settlement, State, Taken,
 };
 use super::record::RepoRecord;
 use super::store::{Applied, Apply, ChangeEntry, Held, Seq, Store, Summary};
+use super::{Engine, EngineError};
 use crate::clock::{SharedClock, Timestamp};
 use crate::config::RedisSettings;
 use crate::ids::{Account, Oid};
@@ -159,6 +159,13 @@ impl Drop for RedisEngine {
         if let Some(follower) = follower {
             follower.abort();
         }
+    }
+}
+
+#[async_trait]
+impl Engine for RedisEngine {
+    async fn close(&self) {
+        RedisEngine::close(self).await;
     }
 }
 

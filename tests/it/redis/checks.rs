@@ -9,6 +9,11 @@ async fn refused(settings: &RedisSettings) -> OpenError {
     checks::open(settings).await.map(|_| ()).expect_err("it is refused")
 }
 
+/// Settings under the user that may do everything.
+fn as_default(server: &RedisServer) -> RedisSettings {
+    RedisSettings::parse(&server.url()).unwrap()
+}
+
 #[tokio::test]
 async fn a_policy_that_may_remove_keys_is_refused_until_it_is_changed() {
     let server = RedisServer::with(&["--maxmemory-policy", "allkeys-lru"]);
@@ -38,22 +43,26 @@ async fn a_layout_of_a_newer_version_is_refused_and_one_under_another_prefix_is_
         assert_eq!(server.command::<String>(&["GET", "{cuelight}:layout"]), found);
     }
     let mut settings = server.settings();
-    settings.prefix = "another".to_owned();
+    settings.prefix = "test-another".to_owned();
     checks::open(&settings).await.unwrap();
 }
 
 #[tokio::test]
 async fn the_persistence_in_force_is_told() {
     let always = RedisServer::with(&["--appendonly", "yes", "--appendfsync", "always"]);
-    let (connection, report) = checks::open(&always.settings()).await.unwrap();
+    let (connection, report) = checks::open(&as_default(&always)).await.unwrap();
     assert_eq!((report.synced, report.warning()), (Synced::Always, None));
     always.command::<()>(&["CONFIG", "SET", "appendfsync", "everysec"]);
     let now = Report::of(&connection).await.unwrap();
     assert_eq!(now.synced, Synced::EverySecond);
     assert!(now.to_string().contains("can lose the last 2 s"), "{now}");
 
+    // The documented user may not see how often it is synced.
+    let (_connection, report) = checks::open(&always.settings()).await.unwrap();
+    assert_eq!((report.synced, report.warning()), (Synced::Unknown, None));
+
     let memory = RedisServer::start();
-    let (_connection, report) = checks::open(&memory.settings()).await.unwrap();
+    let (_connection, report) = checks::open(&as_default(&memory)).await.unwrap();
     assert_eq!(report.synced, Synced::Never);
     assert!(report.warning().unwrap().contains("neither an append-only file nor a replica"));
 }

@@ -188,3 +188,20 @@ async fn two_repositories_that_claim_one_ref_conflict_until_the_first_goes() {
     assert_eq!(stage.type_of("pay").await.as_deref(), Some("website"));
     assert!(stage.problems().await.is_empty());
 }
+
+crate::support::on_redis::again_on_redis!(
+    a_repository_created_with_a_file_is_in_the_catalog,
+    a_repository_created_empty_and_then_pushed_is_in_the_catalog,
+    a_repository_created_empty_is_looked_at_again_for_a_first_commit_without_an_event,
+    a_changed_file_changes_its_entity,
+    a_renamed_entity_replaces_the_old_one,
+    a_removed_file_removes_its_entities,
+    a_file_removed_and_added_again_in_one_push_stays,
+    a_forced_push_that_drops_the_file_removes_its_entities,
+    a_push_to_another_branch_costs_no_call,
+    a_push_to_the_configured_branch_counts_and_the_default_branch_does_not,
+    an_invalid_file_is_a_problem_until_it_is_mended_and_its_good_neighbour_goes_in,
+    an_entity_that_breaks_a_rule_keeps_its_last_good_version,
+    a_file_that_is_too_large_is_a_problem_and_what_it_declared_stays,
+    two_repositories_that_claim_one_ref_conflict_until_the_first_goes,
+);

@@ -9,21 +9,32 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::support::http;
 use crate::support::process::Served;
+use crate::support::redis::RedisServer;
 use crate::support::stage::{FILE, PATIENCE, SECRET, TOKEN, component};
 
 /// Rounds unless `CUELIGHT_KILL_ROUNDS` says otherwise.
 const ROUNDS: usize = 20;
 
+/// Rounds on Redis: there a key that the killed process was working on waits for the end of its
+/// lease, half a minute.
+const ROUNDS_ON_REDIS: usize = 2;
+
+/// Longest wait for such a key: its lease, and the sleepers' look that finds it.
+const LEASE_PATIENCE: Duration = Duration::from_secs(60);
+
 /// Writes a configuration for free ports and no scan by itself.
 pub(super) fn configuration(dir: &Path, api: &str) -> PathBuf {
+    configuration_for(dir, api, &format!("sqlite:{}", dir.join("cuelight.db").display()))
+}
+
+pub(super) fn configuration_for(dir: &Path, api: &str, storage: &str) -> PathBuf {
     let text = format!(
         "server:\n  public: {{ listen: '127.0.0.1:0' }}\n  internal: {{ listen: '127.0.0.1:0' }}\n\
          webhooks: {{ secrets: ['{SECRET}'] }}\n\
-         storage: {{ url: 'sqlite:{}' }}\n\
+         storage: {{ url: '{storage}' }}\n\
          integrations:\n  github:\n    - {{ host: github.com, apiBaseUrl: '{api}', token: {TOKEN} }}\n\
          catalog:\n  providers:\n    github:\n      organization: acme\n\
-         \x20     schedule: {{ frequency: {{ trigger: manual }} }}\n",
-        dir.join("cuelight.db").display()
+         \x20     schedule: {{ frequency: {{ trigger: manual }} }}\n"
     );
     let path = dir.join("cuelight.yaml");
     std::fs::write(&path, text).expect("the directory is writable");
@@ -32,7 +43,11 @@ pub(super) fn configuration(dir: &Path, api: &str) -> PathBuf {
 
 /// Asks until the URL answers 200.
 pub(super) async fn eventually(url: &str) -> String {
-    let deadline = Instant::now() + PATIENCE;
+    eventually_within(url, PATIENCE).await
+}
+
+async fn eventually_within(url: &str, patience: Duration) -> String {
+    let deadline = Instant::now() + patience;
     let mut ticks = interval(Duration::from_millis(10));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -49,12 +64,25 @@ async fn a_kill_right_after_the_202_loses_nothing() {
     let rounds = std::env::var("CUELIGHT_KILL_ROUNDS")
         .ok()
         .map_or(ROUNDS, |n| n.parse().expect("CUELIGHT_KILL_ROUNDS is a number"));
+    kill_and_look(None, rounds, PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_right_after_the_202_loses_nothing_on_redis() {
+    let redis = RedisServer::start();
+    kill_and_look(Some(&redis), ROUNDS_ON_REDIS, LEASE_PATIENCE).await;
+}
+
+async fn kill_and_look(redis: Option<&RedisServer>, rounds: usize, patience: Duration) {
     let github = FakeGitHub::start().await;
     let world = github.state();
     world.create_organization("acme");
     world.add_token(TOKEN, &["acme"]);
     let dir = TempDir::new().expect("a temporary directory");
-    let config = configuration(dir.path(), &github.url());
+    let config = match redis {
+        Some(redis) => configuration_for(dir.path(), &github.url(), &redis.url()),
+        None => configuration(dir.path(), &github.url()),
+    };
     let binary = Path::new(env!("CARGO_BIN_EXE_cuelight"));
     let hooks = Webhooks::new();
     for round in 0..rounds {
@@ -71,8 +99,8 @@ async fn a_kill_right_after_the_202_loses_nothing() {
         let by_name = |name: &str| {
             format!("{}/api/catalog/entities/by-name/component/default/{name}", served.internal)
         };
-        eventually(&by_name(&name)).await;
-        eventually(&by_name("svc-0")).await;
+        eventually_within(&by_name(&name), patience).await;
+        eventually_within(&by_name("svc-0"), patience).await;
         let process = served.id();
         let (status, log) = served.terminate();
         assert!(status.success(), "round {round}, {process}: {status}\n{}", log.join("\n"));

@@ -149,3 +149,17 @@ async fn changed_rules_process_the_stored_text_again_without_github() {
     let check = stage.check("github:github.com/acme").await;
     assert!(check.is_null(), "who was not asked did not answer: {check}");
 }
+
+crate::support::on_redis::again_on_redis!(
+    a_renamed_repository_keeps_its_entities_under_the_new_address,
+    an_archived_repository_goes_and_comes_back,
+    an_archived_repository_stays_where_the_filters_allow_it,
+    a_deleted_repository_goes,
+    a_deletion_that_github_does_not_confirm_deletes_nothing,
+    a_repository_transferred_to_a_stranger_goes,
+    a_new_default_branch_is_read,
+    a_topic_that_a_filter_wants_lets_a_repository_in_and_out,
+    repositories_added_to_an_installation_are_read,
+    the_catalog_survives_a_restart_and_is_served_without_github,
+    changed_rules_process_the_stored_text_again_without_github,
+);

@@ -15,6 +15,7 @@ mod kill;
 mod lagging;
 mod lifecycle;
 mod measures;
+mod outage;
 mod recovery;
 mod scan_budget;
 mod scan_progress;

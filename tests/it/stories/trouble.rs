@@ -159,3 +159,14 @@ async fn a_panic_in_one_unit_is_caught_and_its_batch_goes_on() {
     stage.work().await;
     assert_eq!(stage.type_of("pay").await.as_deref(), Some("library"));
 }
+
+crate::support::on_redis::again_on_redis!(
+    a_read_from_before_the_push_is_mended_without_another_event,
+    a_rate_limit_costs_no_attempt_and_no_fresh_event_jumps_it,
+    one_accounts_limit_does_not_hold_up_another,
+    a_revoked_token_removes_nothing_and_health_says_so,
+    partial_data_removes_nothing,
+    a_key_that_keeps_failing_ends_dead_is_seen_and_a_new_push_revives_it,
+    an_outage_of_hours_costs_no_attempt,
+    a_panic_in_one_unit_is_caught_and_its_batch_goes_on,
+);

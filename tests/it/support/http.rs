@@ -22,6 +22,14 @@ pub async fn try_get(url: &str) -> Result<(u16, String), String> {
     Ok((status, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
 }
 
+/// A header of the answer to a GET.
+pub async fn header(url: &str, name: &str) -> Option<String> {
+    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let request = Request::get(url).body(Full::default()).expect("a request");
+    let response = client.request(request).await.unwrap_or_else(|e| panic!("{url}: {e}"));
+    response.headers().get(name).map(|value| value.to_str().expect("a text").to_owned())
+}
+
 /// GET of JSON.
 pub async fn get_json(url: &str) -> (u16, Value) {
     let (status, body) = get(url).await;

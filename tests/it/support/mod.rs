@@ -7,6 +7,7 @@ pub mod faulty_store;
 pub mod http;
 pub mod http_client;
 pub mod internal_api;
+pub mod on_redis;
 pub mod process;
 pub mod receiver;
 pub mod recording_queue;

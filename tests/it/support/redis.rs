@@ -22,6 +22,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How often another port is tried when somebody else took the free one.
 const TRIES: usize = 10;
 
+/// Where the rights that a user needs are documented.
+const OPERATIONS: &str = include_str!("../../../docs/operations.md");
+
 /// Highest port that leaves room for a cluster's second one, 10,000 above it.
 const PORT_MAX: u16 = 55_535;
 
@@ -124,6 +127,8 @@ impl RedisServer {
         command.args(&self.args).current_dir(self.dir.path());
         if !is_sentinel {
             command.args(["--save", "", "--dir", "."]).arg("--unixsocket").arg(self.socket());
+            // Tests that share a server have prefixes of their own.
+            command.arg("--user").args(documented_user()).arg("~{test-*");
         }
         let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
         let mut child = spawned.unwrap_or_else(|error| {
@@ -167,9 +172,12 @@ impl RedisServer {
         format!("unix:{}", self.socket().display())
     }
 
-    /// Settings for its address.
+    /// Settings for its address, under the user with the documented rights.
     pub fn settings(&self) -> RedisSettings {
-        RedisSettings::parse(&self.url()).expect("an address")
+        let (user, socket) = (documented_user(), self.socket());
+        let password = user[2].trim_start_matches('>');
+        let url = format!("unix://{}:{password}@{}", user[0], socket.display());
+        RedisSettings::parse(&url).expect("an address")
     }
 
     /// Gives a command over the socket, as the default user.
@@ -229,6 +237,12 @@ impl Drop for RedisServer {
             let _ = child.wait();
         }
     }
+}
+
+/// The user of docs/operations.md: its name, `on`, `>` and its password, its rights.
+fn documented_user() -> Vec<&'static str> {
+    let (_, line) = OPERATIONS.split_once("ACL SETUSER ").expect("a user is documented");
+    line.lines().next().expect("a line").split_whitespace().collect()
 }
 
 fn owned(words: &[&str]) -> Vec<String> {

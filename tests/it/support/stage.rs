@@ -1,7 +1,6 @@
 //! A stage for stories: a fake GitHub with the organisation `acme`, and a whole cuelight whose
 //! workers run only when the story says so, on a clock that the story moves.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use cuelight::catalog::process_file;
 use cuelight::config::{
     Config, Filters, Frequency, Integration, Provider, Rules, Schedule, Storage,
 };
+use cuelight::engine::redis::Time;
 use cuelight::reconcile::ProcessFile;
 use cuelight::worker::{Outcome, Step};
 use fake_github::{Delivery, Event, FakeGitHub, Format, NewRepository, Webhooks, World, signed};
@@ -19,6 +19,8 @@ use tempfile::TempDir;
 
 use super::clock::ManualClock;
 use super::http;
+use super::on_redis::is_on_redis;
+use super::redis::RedisServer;
 
 /// The webhook secret of every stage.
 pub const SECRET: &str = "stage secret";
@@ -45,6 +47,8 @@ pub struct Stage {
     hooks: Webhooks,
     process: ProcessFile,
     _tenants: Tenants,
+    /// Holds the state of a stage that was opened on one.
+    _redis: Option<RedisServer>,
     _dir: TempDir,
 }
 
@@ -72,13 +76,27 @@ impl Stage {
         github.state().create_organization("acme");
         github.state().add_token(TOKEN, &["acme"]);
         let dir = TempDir::new().expect("a temporary directory");
-        let mut config = settings(&github.url(), dir.path().join("cuelight.db"));
+        let redis = is_on_redis().then(RedisServer::start);
+        let storage = match &redis {
+            Some(server) => Storage::Redis(Box::new(server.settings())),
+            None => Storage::Sqlite(dir.path().join("cuelight.db")),
+        };
+        let mut config = settings(&github.url(), storage);
         change(&mut config);
         let clock = ManualClock::new();
         let app = start(&config, &clock, process).await;
         let tenants = Tenants(github.state());
-        let hooks = Webhooks::new();
-        Self { github, app, clock, config, hooks, process, _tenants: tenants, _dir: dir }
+        Self {
+            github,
+            app,
+            clock,
+            config,
+            hooks: Webhooks::new(),
+            process,
+            _tenants: tenants,
+            _redis: redis,
+            _dir: dir,
+        }
     }
 
     /// GitHub's state.
@@ -211,7 +229,7 @@ impl Stage {
         http::post_json(&format!("http://{}{path}", self.app.internal), &body).await
     }
 
-    /// Stops cuelight and starts it again on the same file.
+    /// Stops cuelight and starts it again on the same storage.
     pub async fn restart(self) -> Self {
         self.restart_with(|_| {}).await
     }
@@ -226,17 +244,17 @@ impl Stage {
 }
 
 async fn start(config: &Config, clock: &Arc<ManualClock>, process: ProcessFile) -> App {
-    let parts = Parts { clock: clock.clone(), process };
+    let parts = Parts { clock: clock.clone(), process, redis_time: Time::Clock };
     App::start(config.clone(), parts).await.expect("cuelight starts")
 }
 
 /// Settings for a stage: free ports, no workers of its own, no scan.
-fn settings(api: &str, file: PathBuf) -> Config {
+fn settings(api: &str, storage: Storage) -> Config {
     let mut config = Config::defaults();
     config.server.public_listen = ([127, 0, 0, 1], 0).into();
     config.server.internal_listen = ([127, 0, 0, 1], 0).into();
     config.webhooks.secrets = vec![SecretString::from(SECRET)];
-    config.storage = Storage::Sqlite(file);
+    config.storage = storage;
     config.workers = 0;
     config.integrations = vec![Integration {
         host: "github.com".to_owned(),
