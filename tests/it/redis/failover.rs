@@ -6,7 +6,7 @@ use cuelight::config::RedisSettings;
 use cuelight::engine::redis::connection::Connection;
 
 use super::connection::{answers, wait_for_answer};
-use crate::support::redis::{Cluster, PATIENCE, SentinelTrio, until};
+use crate::support::redis::{Cluster, PATIENCE, RedisServer, SentinelTrio, until};
 
 async fn open(url: &str) -> Connection {
     Connection::open(&RedisSettings::parse(url).unwrap()).await.unwrap()
@@ -63,6 +63,23 @@ async fn a_master_that_hung_through_a_failover_is_not_used_again() {
     let error = Connection::open(&unknown).await.unwrap_err().to_string();
     assert!(error.contains("knows no master `nobody`"), "{error}");
     assert_eq!(trio.replica.command::<String>(&["GET", "{cuelight}:x"]), "later");
+}
+
+#[tokio::test]
+async fn a_master_that_the_sentinels_call_so_no_longer_is_left_though_it_answers() {
+    let (old, new) = (RedisServer::on_a_port(&[]), RedisServer::on_a_port(&[]));
+    let sentinel = RedisServer::sentinel(old.port);
+    let url = format!("redis-sentinel://127.0.0.1:{}/cuelight", sentinel.port);
+    let connection = open(&url).await;
+    assert!(write(&connection, "old").await);
+    sentinel.command::<()>(&["SENTINEL", "REMOVE", "cuelight"]);
+    let port = new.port.to_string();
+    sentinel.command::<()>(&["SENTINEL", "MONITOR", "cuelight", "127.0.0.1", &port, "1"]);
+    let started = Instant::now();
+    while new.command::<Option<String>>(&["GET", "{cuelight}:x"]).is_none() {
+        write(&connection, "new").await;
+        assert!(started.elapsed() < PATIENCE, "it stays with the old master");
+    }
 }
 
 #[tokio::test]

@@ -107,7 +107,7 @@ impl RedisServer {
     }
 
     /// A Sentinel that watches `master` under the name `cuelight`.
-    fn sentinel(master: u16) -> Self {
+    pub fn sentinel(master: u16) -> Self {
         Self::on_free_port(|folder, port| {
             let file = folder.join("sentinel.conf");
             let text = format!(
