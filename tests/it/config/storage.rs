@@ -152,3 +152,19 @@ fn what_does_not_fit_beside_the_address_is_told() {
     world.write("no-ca.pem", "hello");
     assert_eq!(world.errors(), ["own.yaml:1:38: `storage.caFile`: holds no certificate in PEM"]);
 }
+
+#[test]
+fn the_configuration_in_the_compose_file_loads() {
+    let compose = include_str!("../../../compose.yaml");
+    let (_, text) = compose.split_once("    content: |\n").expect("a configuration");
+    let lines = text.lines().map_while(|line| line.strip_prefix("      "));
+    let text = lines.collect::<Vec<_>>().join("\n").replace("$$", "$");
+    let config = World::own(&text)
+        .org("acme")
+        .env("CUELIGHT_API_TOKEN", "t")
+        .env("REDIS_PASSWORD", "hunter2")
+        .config();
+    let Storage::Redis(settings) = &config.storage else { panic!("{:?}", config.storage) };
+    assert_eq!(settings.to_string(), "redis://redis:6379/0");
+    assert_eq!(settings.login.password.as_ref().unwrap().expose_secret(), "hunter2");
+}
