@@ -93,7 +93,12 @@ pub async fn open(settings: &RedisSettings) -> Result<(Connection, Report), Open
         Ok(report)
     };
     match checked.await {
-        Ok(report) => Ok((connection, report)),
+        Ok(report) => {
+            if let Some(warning) = report.warning() {
+                tracing::warn!("{settings}: {warning}; see docs/operations.md");
+            }
+            Ok((connection, report))
+        }
         Err(error) => {
             connection.close().await;
             Err(error)
