@@ -278,7 +278,7 @@ async fn time_is_the_servers_unless_told_otherwise() {
 async fn every_key_has_the_prefix_and_the_hash_tag() {
     let server = RedisServer::start();
     let mut settings = server.settings();
-    settings.prefix = "shop:catalog".to_owned();
+    settings.prefix = "test-shop:catalog".to_owned();
     let replica = Replica { settings, clock: ManualClock::new() };
     let engine = replica.open().await;
     let mut push = push_of(1, Lane::Event, &replica.clock);
@@ -293,5 +293,5 @@ async fn every_key_has_the_prefix_and_the_hash_tag() {
     engine.probe().await.unwrap();
     let names: Vec<String> = server.command(&["KEYS", "*"]);
     assert!(names.len() > 12, "{names:?}");
-    assert!(names.iter().all(|name| name.starts_with("{shop:catalog}:")), "{names:?}");
+    assert!(names.iter().all(|name| name.starts_with("{test-shop:catalog}:")), "{names:?}");
 }
