@@ -22,11 +22,10 @@ use tower::ServiceExt as _;
 use super::Parts;
 use super::build::{Ports, internal_state, worker};
 use crate::catalog::View;
-use crate::clock::{SharedClock, Timestamp};
+use crate::clock::Timestamp;
 use crate::config::{Config, InternalAuth, Storage};
 use crate::engine::nothing::Nothing;
 use crate::engine::queue::push_all;
-use crate::engine::sqlite::{Options, SqliteEngine};
 use crate::engine::{Engine, EngineError};
 use crate::health::Health;
 use crate::http::internal;
@@ -75,7 +74,7 @@ impl Alone {
     /// When the storage cannot be opened, another process has it, or a setting contradicts
     /// itself.
     pub async fn open(config: &Config, parts: Parts, absent: Absent) -> anyhow::Result<Self> {
-        let engine = open(&config.storage, &parts.clock, absent)?;
+        let engine = open(&config.storage, &parts, absent).await?;
         let ports = match &engine {
             Some(engine) => Ports::new(engine),
             None => Ports::new(&(Arc::new(Nothing) as Arc<dyn Engine>)),
@@ -189,20 +188,20 @@ impl Alone {
     }
 }
 
-fn open(
+async fn open(
     storage: &Storage,
-    clock: &SharedClock,
+    parts: &Parts,
     absent: Absent,
 ) -> anyhow::Result<Option<Arc<dyn Engine>>> {
-    let Storage::Sqlite(path) = storage else {
-        anyhow::bail!("{storage}: storage in Redis is not built yet");
-    };
-    if !path.exists() {
+    // A Redis is there or is not; what is not there yet is a file.
+    if let Storage::Sqlite(path) = storage
+        && !path.exists()
+    {
         match absent {
             Absent::Create => {}
             Absent::Pretend => return Ok(None),
             Absent::Refuse => anyhow::bail!("there is no file {}", path.display()),
         }
     }
-    Ok(Some(SqliteEngine::open(path, clock.clone(), Options::default())?))
+    super::open(storage, parts).await.map(Some)
 }

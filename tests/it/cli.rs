@@ -10,11 +10,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use cuelight::clock::{SystemClock, Timestamp};
-use cuelight::engine::Queue;
+use cuelight::engine::Engine;
 use cuelight::engine::queue::{Push, PushKey, Settlement};
+use cuelight::engine::redis::{self, RedisEngine};
 use cuelight::engine::sqlite::{Options, SqliteEngine};
 use cuelight::ids::{Account, FullName, Host, OwnerId};
 use cuelight::work::{Hint, Lane, Reasons};
+
+use crate::support::redis::RedisServer;
 
 /// A folder to run in, and what the process sees of the environment: nothing else.
 struct World {
@@ -284,9 +287,8 @@ fn queue_retry_and_drop_tell_the_running_server() {
     assert_eq!(asked[6], asked[1]);
 }
 
-/// A file with one dead key, and nobody who holds it.
-async fn with_dead_key(file: &Path) {
-    let engine = open(file);
+/// Leaves one dead key, and nobody who holds the storage.
+async fn with_dead_key(engine: Arc<dyn Engine>) {
     let account = Account { host: Host::github_com(), owner: OwnerId(1) };
     let hint = Hint {
         reasons: Reasons::default(),
@@ -312,7 +314,7 @@ fn open(file: &Path) -> Arc<SqliteEngine> {
 async fn without_a_server_the_queue_commands_use_the_file() {
     let world = World::new().env("CUELIGHT_INTERNAL_LISTEN", nowhere());
     let file = world.folder.path().join("cuelight.db");
-    with_dead_key(&file).await;
+    with_dead_key(open(&file)).await;
     let listed = world.run(&["queue", "ls"]);
     assert_eq!((listed.code, listed.err.as_str()), (0, ""));
     assert!(listed.out.contains("repo:github.com:7  dead"), "{}", listed.out);
@@ -323,6 +325,23 @@ async fn without_a_server_the_queue_commands_use_the_file() {
     let listed = world.run(&["queue", "ls", "--state", "waiting"]);
     assert!(listed.out.contains("repo:github.com:7  waiting"), "{}", listed.out);
     assert_eq!(world.run(&["queue", "drop", "repo:github.com:7"]).code, 1, "it is not dead");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_server_the_queue_commands_use_redis() {
+    let redis = RedisServer::start();
+    let clock = Arc::new(SystemClock);
+    let engine = RedisEngine::open(&redis.settings(), clock, redis::Options::default()).await;
+    with_dead_key(engine.expect("a server")).await;
+    let world = World::new()
+        .env("CUELIGHT_INTERNAL_LISTEN", nowhere())
+        .env("CUELIGHT_STORAGE_URL", redis.url());
+    let listed = world.run(&["queue", "ls"]);
+    assert_eq!(listed.code, 0, "{}", listed.err);
+    assert!(listed.out.contains("repo:github.com:7  dead"), "{}", listed.out);
+    let again = world.run(&["queue", "retry", "repo:github.com:7"]);
+    assert_eq!(again.out, "repo:github.com:7 queued again\n", "{}", again.err);
+    assert_eq!(world.run(&["queue", "ls", "--state", "dead"]).out, "no keys\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
