@@ -17,8 +17,9 @@ local function together(lane, account)
     local chosen, from = {}, 0
     repeat
         local keys = redis.call('ZRANGE', ready(lane, account), from, from + most - 1)
+        local items = keys[1] and redis.call('HMGET', work, unpack(keys))
         for i, key in ipairs(keys) do
-            local item = load(key)
+            local item = cmsgpack.unpack(items[i])
             if item[COMPANY] == SHARED then
                 chosen[#chosen + 1] = { key, item }
             elseif from == 0 and i == 1 then
@@ -36,17 +37,22 @@ end
 local function hold(lane, account, takes)
     -- It never repeats, even when a fail-over has lost the counter's last steps.
     local token = math.max(tonumber(redis.call('GET', base .. 'token') or 0), now * 1000)
-    local leases = {}
-    for _, pair in ipairs(together(lane, account)) do
+    local leases, keys, items, ends = {}, {}, {}, {}
+    for i, pair in ipairs(together(lane, account)) do
         local key, item = pair[1], pair[2]
         token = token + 1
-        redis.call('ZREM', ready(lane, account), key)
-        redis.call('ZREM', waiting(lane), key)
         item[STATE], item[TOKEN], item[DUE] = HELD, token, now + lease
-        enter(key, item)
-        leases[#leases + 1] = { key, token, account, lane, item[HINT], item[ATTEMPTS] + 1,
-            item[DELAYS], item[DUE] }
+        keys[i] = key
+        items[2 * i - 1], items[2 * i] = key, cmsgpack.pack(item)
+        ends[2 * i - 1], ends[2 * i] = item[DUE], key
+        leases[i] = { key, token, account, lane, item[HINT], item[ATTEMPTS] + 1, item[DELAYS],
+            item[DUE] }
     end
+    -- What `leave` and `enter` do, for all at once.
+    redis.call('HSET', work, unpack(items))
+    redis.call('ZADD', timers, unpack(ends))
+    redis.call('ZREM', ready(lane, account), unpack(keys))
+    redis.call('ZREM', waiting(lane), unpack(keys))
     redis.call('SET', base .. 'token', token)
     redis.call('SET', base .. 'takes', takes + 1)
     redis.call('ZADD', base .. 'served', takes + 1, lane .. ':' .. account)
