@@ -161,6 +161,28 @@ async fn one_push_wakes_one_worker_of_all_replicas() {
 }
 
 #[tokio::test]
+async fn each_push_wakes_another_worker_while_those_before_are_busy() {
+    let (one, other, replica, _server) = replicas().await;
+    let mut asleep = vec![
+        sleeper(&one, &replica.clock).await,
+        sleeper(&one, &replica.clock).await,
+        sleeper(&other, &replica.clock).await,
+    ];
+    for id in 1..=3 {
+        other.push(push_of(id, Lane::Event, &replica.clock)).await.unwrap();
+        // Who wakes works on, and does not come back to wait.
+        soon(async {
+            while !asleep.iter().any(tokio::task::JoinHandle::is_finished) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        asleep.retain(|waiting| !waiting.is_finished());
+        assert_eq!(asleep.len(), 3 - id as usize, "one each");
+    }
+}
+
+#[tokio::test]
 async fn a_change_by_one_replica_is_seen_by_another() {
     let (one, other, replica, _server) = replicas().await;
     let following = Arc::clone(&other);
@@ -213,6 +235,22 @@ async fn whose_turn_it_is_outlives_a_process() {
     rig.settle(&first, Settlement::Done).await;
     rig.reopen().await;
     assert_eq!([id_of(&first.key), id_of(&rig.take_one().await.key)], [1, 3]);
+}
+
+#[tokio::test]
+async fn a_long_ledger_is_listed_page_by_page_and_each_delivery_once() {
+    let (_server, settings) = place();
+    let clock = ManualClock::new();
+    let options = Options { time: Time::Clock, ..Options::default() };
+    let engine = RedisEngine::open(&settings, clock.clone(), options).await.unwrap();
+    for n in 0..250 {
+        let delivery = Some(delivery(&format!("d{n}"), clock.now()));
+        engine.push(Push { delivery, keys: Vec::new() }).await.unwrap();
+    }
+    let (listed, total) = engine.deliveries(230).await.unwrap();
+    let ids: Vec<String> = listed.iter().map(|entry| entry.delivery.id.to_string()).collect();
+    let newest_first: Vec<String> = (20..250).rev().map(|n| format!("d{n}")).collect();
+    assert_eq!((ids, total), (newest_first, 250));
 }
 
 #[tokio::test]

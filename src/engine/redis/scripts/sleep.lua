@@ -6,8 +6,8 @@
 --          else 'ready' when a key is due all the same, or 'sleep', after which whoever pushes
 --          tells the sleepers; and the ms until the next comes due, -1 for never
 
-if redis.call('GET', wake_flag) == 'p' then
-    redis.call('DEL', wake_flag)
+-- Whether or not there was one, the next wake-up is told: others may be asleep already.
+if redis.call('SET', wake_flag, 'a', 'GET') == 'p' then
     return { 'wake', 0 }
 end
 -- What came due since the last command wakes too, once.
@@ -22,7 +22,6 @@ end
 if ended then
     return { 'wake', 0 }
 end
-redis.call('SET', wake_flag, 'a')
 local due = next_due(gates)
 local state = (in_turn(0, gates) or in_turn(1, gates)) and 'ready' or 'sleep'
 return { state, due == -1 and -1 or due - now }

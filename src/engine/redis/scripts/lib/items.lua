@@ -14,7 +14,7 @@
 --   served          zset    '<lane>:<account>' by the take that last served it
 --   gates           hash    account -> 'until reason'
 --   place, token, takes, entered, change, floor   counters
---   wake            string  'p' when a wake-up waits to be fetched, 'a' when somebody sleeps
+--   wake            string  'p' when a wake-up waits to be fetched, 'a' when somebody may sleep
 --   events          stream  tells sleepers of work and of changes
 --
 -- Time. ARGV[1] is '0' in production: the time is this server's. Tests give their own, in ms.
