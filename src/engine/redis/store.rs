@@ -25,6 +25,9 @@ use crate::work::{PushKey, RepoKey, WorkKey};
 /// Most summaries read in one call, so that a scan of a large account does not hold up others.
 const SUMMARIES_MAX: usize = 500;
 
+/// Most records read in one call: large ones are some 100 kB, and an answer has to come in time.
+const RECORDS_MAX: usize = 100;
+
 /// A record as scripts give it: JSON, the change that wrote it, the number of each claim.
 type StoredRecord = (Vec<u8>, Seq, Vec<Seq>);
 
@@ -97,14 +100,46 @@ impl Calls {
         after: Option<&RepoKey>,
         limit: usize,
     ) -> Result<Vec<RepoRecord>, EngineError> {
-        let mut call = self.call(&self.scripts.records);
-        call.arg(after.map(repo_name).unwrap_or_default()).arg(limit);
-        let stored: Vec<StoredRecord> = self.run(&call).await?;
-        stored.into_iter().map(read_record).collect()
+        let mut records: Vec<RepoRecord> = Vec::new();
+        let mut from = after.map(repo_name).unwrap_or_default();
+        while records.len() < limit {
+            let most = (limit - records.len()).min(RECORDS_MAX);
+            let mut call = self.call(&self.scripts.records);
+            call.arg(&from).arg(most);
+            let page: Vec<StoredRecord> = self.run(&call).await?;
+            let is_last = page.len() < most;
+            for stored in page {
+                records.push(read_record(stored)?);
+            }
+            match records.last() {
+                Some(last) if !is_last => from = repo_name(&last.key),
+                _ => break,
+            }
+        }
+        Ok(records)
     }
 
     /// See [`Store::changes`](crate::engine::Store::changes).
     pub async fn changes(
+        &self,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Option<Vec<ChangeEntry>>, EngineError> {
+        let mut changes: Vec<ChangeEntry> = Vec::new();
+        let mut from = after;
+        loop {
+            let most = (limit - changes.len()).min(RECORDS_MAX);
+            let Some(page) = self.changes_page(from, most).await? else { return Ok(None) };
+            let is_last = page.len() < most;
+            changes.extend(page);
+            match changes.last() {
+                Some(last) if !is_last && changes.len() < limit => from = last.seq,
+                _ => return Ok(Some(changes)),
+            }
+        }
+    }
+
+    async fn changes_page(
         &self,
         after: Seq,
         limit: usize,

@@ -254,6 +254,36 @@ async fn a_long_ledger_is_listed_page_by_page_and_each_delivery_once() {
 }
 
 #[tokio::test]
+async fn many_records_and_changes_are_read_in_several_calls() {
+    let (_server, settings) = place();
+    let clock = ManualClock::new();
+    let options = Options { time: Time::Clock, ..Options::default() };
+    let engine = RedisEngine::open(&settings, clock.clone(), options).await.unwrap();
+    for id in 1..=230 {
+        engine.push(push_of(id, Lane::Event, &clock)).await.unwrap();
+        let lease = engine.take(1, LEASE).await.unwrap().leases.remove(0);
+        let (change, settlement) = (put(record(id, &["a"])), Settlement::Done);
+        let apply = Apply { lease: (&lease).into(), change, settlement, cause: Cause::Other };
+        engine.apply(apply).await.unwrap();
+    }
+    let ids = |from: u64, to: u64| (from..=to).collect::<Vec<_>>();
+    let records = async |after: Option<u64>, limit| -> Vec<u64> {
+        let records = engine.records(after.map(repo_key), limit).await.unwrap();
+        records.iter().map(|record| record.key.id.0).collect()
+    };
+    assert_eq!(records(None, 500).await, ids(1, 230));
+    assert_eq!(records(Some(10), 200).await, ids(11, 210));
+    assert_eq!(records(Some(10), 0).await, [0_u64; 0]);
+    let changes = async |after, limit| -> Vec<u64> {
+        let changes = engine.changes(after, limit).await.unwrap().unwrap();
+        changes.iter().map(|change| change.seq).collect()
+    };
+    assert_eq!(changes(0, 500).await, ids(1, 230));
+    assert_eq!(changes(10, 200).await, ids(11, 210));
+    assert_eq!(changes(230, 500).await, [0_u64; 0]);
+}
+
+#[tokio::test]
 async fn scripts_that_the_server_has_forgotten_are_sent_again() {
     let (one, _, replica, server) = replicas().await;
     one.push(push_of(1, Lane::Event, &replica.clock)).await.unwrap();

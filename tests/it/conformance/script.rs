@@ -7,7 +7,7 @@ use std::time::Duration;
 use cuelight::clock::{Clock, Timestamp};
 use cuelight::engine::queue::{Inspect, Lease, LeaseRef, Push, PushKey, Settlement, State, Taken};
 use cuelight::engine::store::{Apply, Cause, Change};
-use cuelight::ids::NodeId;
+use cuelight::ids::{FullName, NodeId};
 use cuelight::work::{Hint, Lane, Reasons, WorkKey};
 use fastrand::Rng;
 
@@ -278,6 +278,7 @@ fn push_key((key, owner, lane, bits): &(WorkKey, u64, Lane, u32), now: Timestamp
         hint.pushes.push(push_hint(u64::from(*bits), u64::from(bits + 1)));
     }
     hint.node_id = (bits % 3 == 0).then(|| NodeId(format!("N{bits}")));
+    hint.name = (bits % 5 == 0).then(|| FullName::parse(&format!("acme/n{bits}")).unwrap());
     PushKey { key: key.clone(), account: account(*owner), lane: *lane, hint }
 }
 
