@@ -2,7 +2,9 @@
 //!
 //! GitHub may answer from a copy that does not show the newest push yet. A read that is *behind*
 //! is applied like any other, and its key is due again a little later, a few times: what is told
-//! here is when. It never says that a read is wrong, and it ends by itself.
+//! here is when. It never says that a read is wrong, and it ends by itself. Only a read that shows
+//! fewer pushes than the one before it is not applied while there is another look to come: a copy
+//! that lags must take nothing back that the catalog has shown already.
 
 use std::time::Duration;
 
@@ -53,6 +55,9 @@ pub fn behind(seen: &Seen, hint: &Hint, last: Option<&RepoRecord>) -> Option<&'s
     if behind_pushes(repository, &hint.pushes) {
         return Some(&BEHIND_DELAYS);
     }
+    if is_older(seen, last) {
+        return Some(&BEHIND_DELAYS);
+    }
     let is_as_before = |last: &RepoRecord| {
         last.full_name == repository.full_name
             && last.listed == repository.listed
@@ -60,6 +65,15 @@ pub fn behind(seen: &Seen, hint: &Hint, last: Option<&RepoRecord>) -> Option<&'s
     };
     let unseen = reasons.any(Reasons::CHANGED) && last.is_some_and(is_as_before);
     unseen.then_some(&CHANGED_DELAYS)
+}
+
+/// Whether GitHub has shown a later push before. It may be true for good: a server restored from a
+/// backup has lost pushes.
+pub fn is_older(seen: &Seen, last: Option<&RepoRecord>) -> bool {
+    let Seen::Found(repository) = seen else { return false };
+    let read = repository.pushed_at.map(whole_seconds);
+    let before = last.and_then(|last| last.pushed_at).map(whole_seconds);
+    read.is_some() && read < before
 }
 
 /// Whether a repository looks as it did before the newest of these pushes. `pushed_at` has whole

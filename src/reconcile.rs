@@ -23,7 +23,7 @@ use crate::engine::queue::{Lease, PushKey, Settlement};
 use crate::engine::record::{Claim, FileRecord, RepoRecord};
 use crate::engine::store::{Cause, Change};
 use crate::engine::{EngineError, Store};
-use crate::freshness::behind;
+use crate::freshness::{behind, is_older};
 use crate::github::{Content, FileSeen, GitHub, GitHubError, RepoRead, Repository, Seen};
 use crate::membership::{Membership, Standing, Wanted, wanted};
 use crate::repository::FileQuery;
@@ -299,6 +299,9 @@ impl Planner {
             None => Settlement::Done,
         };
         let old = unit.record.as_ref();
+        if matches!(settlement, Settlement::Delay { .. }) && is_older(&seen, old) {
+            return Plan::Apply { change: None, settlement, cause: Cause::Other };
+        }
         let reasons = unit.hint.reasons;
         let remove = old.is_some().then_some(Change::Remove);
         let (change, is_named) = match seen {

@@ -20,6 +20,40 @@ async fn settle(stage: &Stage) -> Vec<Outcome> {
 }
 
 #[tokio::test]
+async fn a_read_older_than_the_one_before_takes_nothing_back() {
+    let stage = Stage::open().await;
+    let world = stage.world();
+    let pay = stage.repository("pay", &component("pay", "service")).await;
+    stage.cue(&world.put_file(&pay, FILE, component("pay", "website"))).await;
+    stage.work().await;
+    world.fail_next(2, Calls::Graphql, Fault::Stale { pushes: 1 });
+    stage.cue(&world.rename(&pay, "payments")).await;
+    assert_eq!(stage.work().await, [Outcome::Delayed]);
+    assert_eq!(stage.type_of("pay").await.as_deref(), Some("website"));
+    stage.clock.advance(Duration::from_secs(1));
+    assert_eq!(stage.work().await, [Outcome::Delayed]);
+    stage.clock.advance(Duration::from_secs(3));
+    assert_eq!(stage.work().await, [Outcome::Done]);
+    assert_eq!(stage.type_of("pay").await.as_deref(), Some("website"));
+    let (_, list) = stage.get("/api/cuelight/v1/repositories").await;
+    assert_eq!(list["items"][0]["fullName"], "acme/payments", "{list}");
+}
+
+#[tokio::test]
+async fn a_repository_that_lost_pushes_for_good_is_believed_in_the_end() {
+    let stage = Stage::open().await;
+    let world = stage.world();
+    let pay = stage.repository("pay", &component("pay", "service")).await;
+    stage.cue(&world.put_file(&pay, FILE, component("pay", "website"))).await;
+    stage.work().await;
+    world.fail_always(Calls::Graphql, Fault::Stale { pushes: 1 });
+    stage.cue(&world.set_topics(&pay, &["restored"])).await;
+    let delayed = [Outcome::Delayed; 3].into_iter();
+    assert_eq!(settle(&stage).await, delayed.chain([Outcome::Done]).collect::<Vec<_>>());
+    assert_eq!(stage.type_of("pay").await.as_deref(), Some("service"));
+}
+
+#[tokio::test]
 async fn a_repository_that_is_not_shown_yet_is_looked_for_a_few_times() {
     let stage = Stage::open().await;
     let world = stage.world();
