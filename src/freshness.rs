@@ -67,13 +67,13 @@ pub fn behind(seen: &Seen, hint: &Hint, last: Option<&RepoRecord>) -> Option<&'s
     unseen.then_some(&CHANGED_DELAYS)
 }
 
-/// Whether GitHub has shown a later push before. It may be true for good: a server restored from a
-/// backup has lost pushes.
+/// Whether GitHub has shown a later push before, or the first one. It may be true for good: a
+/// server restored from a backup has lost pushes.
 pub fn is_older(seen: &Seen, last: Option<&RepoRecord>) -> bool {
-    let Seen::Found(repository) = seen else { return false };
+    let (Seen::Found(repository), Some(last)) = (seen, last) else { return false };
     let read = repository.pushed_at.map(whole_seconds);
-    let before = last.and_then(|last| last.pushed_at).map(whole_seconds);
-    read.is_some() && read < before
+    let is_empty_again = repository.head.is_none() && last.head.is_some();
+    is_empty_again || (read.is_some() && read < last.pushed_at.map(whole_seconds))
 }
 
 /// Whether a repository looks as it did before the newest of these pushes. `pushed_at` has whole
