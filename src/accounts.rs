@@ -4,8 +4,8 @@
 //! A login may be renamed and is no identity, so it is asked again before every scan; between
 //! scans the last answer serves. An account is *lost* when an App that was installed on it is no
 //! longer, as GitHub confirmed by the installation's id, or when the catalog holds repositories of
-//! it at the start and nothing covers it any more; and when no provider names it besides. What
-//! becomes of its repositories is not decided here.
+//! it at the start and nothing covers it any more; and when no provider names it besides: perhaps
+//! one has been mistyped. What becomes of its repositories is not decided here.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -113,6 +113,22 @@ impl Accounts {
         let owner = self.owner(account).await?;
         self.ready_for(&account.host, owner.as_ref().map(|owner| owner.login.as_str())).await?;
         Ok(owner)
+    }
+
+    /// Whether the catalog held repositories of an account at the start that no provider names any
+    /// more, under whatever login. Then it is lost from now on.
+    ///
+    /// # Errors
+    /// As GitHub answers: nobody is lost while a login cannot be looked up.
+    pub async fn unnamed(&self, account: &Account) -> Result<Option<Loss>, GitHubError> {
+        let Some(login) = self.read().recorded.get(account).cloned() else { return Ok(None) };
+        let is_named = !self.membership.of_owner(&account.host, &login).is_empty();
+        if is_named || self.owner_to_scan(account).await?.is_some() {
+            return Ok(None);
+        }
+        let loss = Loss { login, is_confirmed: false };
+        self.write().lost.insert(account.clone(), loss.clone());
+        Ok(Some(loss))
     }
 
     /// Whether a repository called `name` shows an account to be none that a provider names.

@@ -27,7 +27,7 @@ use crate::catalog::view::View;
 use crate::clock::{Clock, SharedClock, SystemClock};
 use crate::config::{Config, Provider, Storage};
 use crate::engine::Engine;
-use crate::engine::queue::{Inspect, push_all};
+use crate::engine::queue::{Inspect, PushKey, push_all};
 use crate::engine::record::RepoRecord;
 use crate::engine::redis::{self, RedisEngine, Time};
 use crate::engine::sqlite::{self, SqliteEngine};
@@ -180,13 +180,15 @@ impl App {
 
     /// Loads the view and pushes what the records themselves say is due.
     async fn load(&self, feed: &ViewFeed) -> anyhow::Result<Seq> {
-        let mut due = Vec::new();
+        let mut due: Vec<PushKey> = Vec::new();
         let accounts = &self.worker.scanner.accounts;
         let look = |record: &RepoRecord| {
             accounts.note_recorded(&record.account, record.full_name.owner());
             due.extend(self.worker.reconciler.due_at_start(record));
         };
         let seq = feed.load(look).await.context("cannot load the catalog")?;
+        let mut keys = HashSet::new();
+        due.retain(|due| keys.insert(due.key.clone()));
         push_all(&*self.engine, due).await?;
         Ok(seq)
     }

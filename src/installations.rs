@@ -77,7 +77,12 @@ pub async fn scan(
     {
         return Ok(Err(error));
     }
-    match scanner.accounts.lost(account) {
+    let loss = match scanner.accounts.lost(account) {
+        Some(loss) => Some(loss),
+        // What GitHub does not say here the scan is not told either, and it tells health.
+        None => scanner.accounts.unnamed(account).await.unwrap_or_default(),
+    };
+    match loss {
         Some(loss) => let_go(scanner, account, &loss, reasons).await.map(|()| Ok(Ended::Whole)),
         None => scanner.scan(account).await,
     }
@@ -139,9 +144,9 @@ fn held_text(held: &[(crate::work::RepoKey, String)], loss: &Loss, label: &str) 
     let more = held.len().saturating_sub(NAMES_SHOWN_MAX);
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!(
-        "no App is installed on {} any more and no provider names it, which no webhook has told: \
-         the brake holds all entities of {} repositories: {shown}{rest}; they stay in the catalog \
-         until `cuelight scan --approve-removals {label}`",
+        "no provider names {} any more and no App of one is installed on it, which no webhook has \
+         told: the brake holds all entities of {} repositories: {shown}{rest}; they stay in the \
+         catalog until `cuelight scan --approve-removals {label}`",
         loss.login,
         held.len()
     )

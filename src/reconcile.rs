@@ -6,25 +6,27 @@
 //!
 //! What is removed here is removed on positive evidence only: GitHub answered twice that the
 //! repository is not there, or showed it under an owner or with flags that the configuration does
-//! not want. Whether the removal may go through now is the store's decision (the brake).
+//! not want; and an event, a scan or a person said so before the read did (see `evidence.rs`).
+//! Whether the removal may go through now is the store's decision (the brake).
 
+mod evidence;
+mod files;
 mod ours;
 
 use std::any::Any;
-use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::accounts::Accounts;
-use crate::catalog::{AllowedKinds, Code, Entity, PROCESSING_VERSION, Problem};
-use crate::catalog::{ProcessedFile, Source};
+use crate::catalog::{AllowedKinds, Entity, PROCESSING_VERSION, ProcessedFile, Source};
 use crate::clock::{SharedClock, Timestamp};
 use crate::engine::queue::{Lease, PushKey, Settlement};
-use crate::engine::record::{Claim, FileRecord, RepoRecord};
+use crate::engine::record::{FileRecord, RepoRecord};
 use crate::engine::store::{Cause, Change};
 use crate::engine::{EngineError, Store};
 use crate::freshness::{behind, is_older};
 use crate::github::{Content, FileSeen, GitHub, GitHubError, RepoRead, Repository, Seen};
+use crate::ids::Account;
 use crate::membership::{Membership, Standing, Wanted, wanted};
 use crate::repository::FileQuery;
 use crate::work::{Hint, Lane, Reasons, RepoKey, WorkKey};
@@ -84,6 +86,13 @@ pub enum Plan {
         /// On whose word entities may go.
         cause: Cause,
     },
+    /// What was read would take entities away, which nothing else has told of: nothing is written.
+    Left {
+        /// The repository, and why it is doubted.
+        why: String,
+        /// How the key is settled.
+        settlement: Settlement,
+    },
     /// GitHub gave no answer that may be believed.
     Failed(GitHubError),
     /// The unit panicked.
@@ -95,13 +104,14 @@ impl Plan {
     pub const fn error_mut(&mut self) -> Option<&mut GitHubError> {
         match self {
             Self::Failed(error) => Some(error),
-            Self::Apply { .. } | Self::Panicked(_) => None,
+            Self::Apply { .. } | Self::Left { .. } | Self::Panicked(_) => None,
         }
     }
 }
 
 /// A unit with everything that its plan is made from.
 struct Unit {
+    account: Account,
     hint: Hint,
     delays: u32,
     record: Option<RepoRecord>,
@@ -121,13 +131,13 @@ impl Reconciler {
             return Ok(leases.iter().map(|_| Plan::Failed(error.clone())).collect());
         }
         let files = self.membership.wanted_on_host(&first.account.host);
-        if files.is_empty() {
-            // The configuration names nobody there any more, and there is nobody to ask.
-            return Ok(records.iter().map(|record| ours::removal(record.as_ref())).collect());
-        }
-        if let Some(loss) = self.accounts.lost(&first.account) {
-            let pairs = leases.iter().zip(&records);
-            return Ok(pairs.map(|(lease, it)| ours::let_go(lease, it.as_ref(), &loss)).collect());
+        let loss = self.accounts.lost(&first.account);
+        if files.is_empty() || loss.is_some() {
+            // There is nobody to ask, or nobody to ask for.
+            let go = |(lease, it): (&Lease, &Option<RepoRecord>)| {
+                ours::let_go(lease, it.as_ref(), loss.as_ref())
+            };
+            return Ok(leases.iter().zip(&records).map(go).collect());
         }
         let mut units = Vec::with_capacity(leases.len());
         let mut reads = Vec::with_capacity(leases.len());
@@ -152,33 +162,30 @@ impl Reconciler {
                 None => answers.next().unwrap_or_else(missing),
             };
             let seen = self.confirm(seen, lease, record.as_ref(), &queries).await;
-            complete.push(Unit { hint: lease.hint.clone(), delays: lease.delays, record, seen });
+            let (account, hint) = (lease.account.clone(), lease.hint.clone());
+            complete.push(Unit { account, hint, delays: lease.delays, record, seen });
         }
         Ok(self.plan_units(complete, files).await)
     }
 
-    /// The key to push for a record when cuelight starts, if it was made by other rules or another
-    /// version, or if no provider names its owner any more.
+    /// The key to push for a record when cuelight starts: its own if it was made by other rules or
+    /// another version, and its account's if no provider names its owner any more. Then a scan says
+    /// whether the owner was renamed, or what becomes of all its repositories together.
     pub fn due_at_start(&self, record: &RepoRecord) -> Option<PushKey> {
         let owner = record.full_name.owner();
         let host = &record.key.host;
         // While nobody has told where an App is installed, its owners have no provider yet.
         let is_known = self.membership.undiscovered(host).is_empty();
-        let reasons = if is_known && self.membership.of_owner(host, owner).is_empty() {
-            Reasons::SCAN
+        let (key, reasons) = if is_known && self.membership.of_owner(host, owner).is_empty() {
+            (WorkKey::Scan(record.account.clone()), Reasons::SCHEDULE)
         } else if *record.fingerprint != *self.processing.fingerprint {
-            Reasons::REPROCESS
+            (WorkKey::Repo(record.key.clone()), Reasons::REPROCESS)
         } else {
             return None;
         };
         let mut hint = Hint::new(reasons, self.clock.now());
         hint.name = Some(record.full_name.clone());
-        Some(PushKey {
-            key: WorkKey::Repo(record.key.clone()),
-            account: record.account.clone(),
-            lane: Lane::Scan,
-            hint,
-        })
+        Some(PushKey { key, account: record.account.clone(), lane: Lane::Scan, hint })
     }
 
     /// A repository that its key's account cannot see may have moved: it is gone only if the
@@ -265,6 +272,20 @@ fn admits(membership: &Membership, record: &RepoRecord) -> bool {
     matches!(standing, Standing::Member(_))
 }
 
+/// Whether the configuration names the files that a record has, for the repository as it was:
+/// then what it loses is lost by what was changed there and not by another configuration.
+fn was_wanted(membership: &Membership, old: Option<&RepoRecord>) -> bool {
+    let Some(old) = old else { return false };
+    let standing = membership.standing(&old.key.host, &old.full_name, &old.listed);
+    let Standing::Member(providers) = standing else { return false };
+    let wanted = wanted(providers);
+    let is_wanted = |file: &FileRecord| {
+        let branch = |w: &Wanted| w.query.branch.as_deref().unwrap_or_default() == file.branch;
+        wanted.iter().any(|w| branch(w) && w.query.path == file.path)
+    };
+    old.files.iter().all(is_wanted)
+}
+
 /// The repository of a `Repo` key.
 pub fn repo_key(lease: &Lease) -> Option<RepoKey> {
     match &lease.key {
@@ -288,31 +309,55 @@ impl Planner {
     }
 
     fn plan(&self, unit: Unit) -> Plan {
-        let seen = match unit.seen {
+        let seen = match &unit.seen {
             Ok(seen) => seen,
-            Err(error) => return Plan::Failed(error),
+            Err(error) => return Plan::Failed(error.clone()),
         };
-        let settlement = match behind(&seen, &unit.hint, unit.record.as_ref()) {
+        let settlement = match behind(seen, &unit.hint, unit.record.as_ref()) {
             Some(delays) => delays
                 .get(unit.delays as usize)
                 .map_or(Settlement::Done, |after| Settlement::Delay { after: *after }),
             None => Settlement::Done,
         };
         let old = unit.record.as_ref();
-        if matches!(settlement, Settlement::Delay { .. }) && is_older(&seen, old) {
+        if matches!(settlement, Settlement::Delay { .. }) && is_older(seen, old) {
             return Plan::Apply { change: None, settlement, cause: Cause::Other };
         }
+        if let Seen::Found(repository) = seen
+            && self.may_be_ours(repository, old)
+        {
+            let what = "it has another owner, and whose accounts are ours is not known yet";
+            return Plan::Failed(GitHubError::Refused(what.to_owned()));
+        }
+        match self.change(&unit, seen) {
+            Ok((change, cause)) => Plan::Apply { change, settlement, cause },
+            Err(doubt) => {
+                let name = old.map_or_else(String::new, |old| old.full_name.to_string());
+                Plan::Left { why: format!("{name}: {doubt}"), settlement }
+            }
+        }
+    }
+
+    /// What to write and on whose word, or why the record stays though the read says otherwise.
+    fn change(&self, unit: &Unit, seen: &Seen) -> Result<(Option<Change>, Cause), &'static str> {
+        let old = unit.record.as_ref();
         let reasons = unit.hint.reasons;
         let remove = old.is_some().then_some(Change::Remove);
         let (change, is_named) = match seen {
-            Seen::Gone => (remove, reasons.any(Reasons::DELETED)),
-            Seen::Found(repository) => match self.standing(&repository) {
+            Seen::Gone => {
+                evidence::doubts_absence(unit).map_or(Ok(()), Err)?;
+                (remove, reasons.any(Reasons::DELETED))
+            }
+            Seen::Found(repository) => match self.standing(repository) {
                 Standing::Member(providers) => {
                     let wanted = wanted(providers);
-                    let is_named = reasons.from_event() && self.is_up_to_date(old, &wanted);
-                    (Some(self.put(*repository, &wanted, old, &unit.hint)), is_named)
+                    let (record, texts) = self.record(repository, &wanted, old, &unit.hint);
+                    let was_wanted = was_wanted(&self.membership, old);
+                    evidence::doubts_loss(reasons, old, &record, was_wanted).map_or(Ok(()), Err)?;
+                    let is_named = reasons.from_event() && was_wanted && self.is_up_to_date(old);
+                    (Some(Change::Put { record: Box::new(record), texts }), is_named)
                 }
-                Standing::Stranger if self.is_renamed_owner(&repository, old) => {
+                Standing::Stranger if self.is_renamed_owner(repository, old) => {
                     tracing::warn!(
                         repo.id = %repository.key, repo.name = %repository.full_name,
                         "the owner of {} was renamed, and no provider has the new name: its \
@@ -320,20 +365,21 @@ impl Planner {
                     );
                     (None, false)
                 }
-                Standing::Stranger
-                    if !self.membership.undiscovered(&repository.key.host).is_empty() =>
-                {
-                    let what = "it has another owner, and whose accounts are ours is not known yet";
-                    return Plan::Failed(GitHubError::Refused(what.to_owned()));
-                }
                 Standing::FilteredOut(_) | Standing::Stranger => {
                     let was_member = old.is_some_and(|record| admits(&self.membership, record));
+                    evidence::doubts_refusal(reasons, old, was_member).map_or(Ok(()), Err)?;
                     (remove, reasons.any(Reasons::CHANGED) && was_member)
                 }
             },
         };
-        let cause = if is_named { Cause::Event } else { Cause::Other };
-        Plan::Apply { change, settlement, cause }
+        Ok((change, if is_named { Cause::Event } else { Cause::Other }))
+    }
+
+    /// Whether nobody can tell yet that an owner is a stranger.
+    fn may_be_ours(&self, repository: &Repository, old: Option<&RepoRecord>) -> bool {
+        matches!(self.standing(repository), Standing::Stranger)
+            && !self.is_renamed_owner(repository, old)
+            && !self.membership.undiscovered(&repository.key.host).is_empty()
     }
 
     fn standing(&self, repository: &Repository) -> Standing<'_> {
@@ -341,17 +387,9 @@ impl Planner {
         self.membership.standing(&key.host, full_name, listed)
     }
 
-    /// Whether a record was made as it would be now, so that what it loses is lost by what was
-    /// pushed and not by another configuration.
-    fn is_up_to_date(&self, old: Option<&RepoRecord>, wanted: &[Wanted]) -> bool {
-        let is_wanted = |file: &FileRecord| {
-            let branch = |w: &Wanted| w.query.branch.as_deref().unwrap_or_default() == file.branch;
-            wanted.iter().any(|w| branch(w) && w.query.path == file.path)
-        };
-        old.is_some_and(|record| {
-            *record.fingerprint == *self.processing.fingerprint
-                && record.files.iter().all(is_wanted)
-        })
+    /// Whether a record was made by the rules of now.
+    fn is_up_to_date(&self, old: Option<&RepoRecord>) -> bool {
+        old.is_some_and(|record| *record.fingerprint == *self.processing.fingerprint)
     }
 
     /// Whether a repository has a stranger for an owner only because the owner was renamed: it is
@@ -363,116 +401,6 @@ impl Planner {
                 && !self.membership.of_owner(host, login).is_empty()
         })
     }
-
-    fn put(
-        &self,
-        repository: Repository,
-        wanted: &[Wanted],
-        old: Option<&RepoRecord>,
-        hint: &Hint,
-    ) -> Change {
-        let mut texts = BTreeMap::new();
-        let mut files = Vec::new();
-        for (asked, seen) in self.files.iter().zip(&repository.files) {
-            let (Some(seen), Some(wanted)) = (seen, wanted.iter().find(|w| w.query == asked.query))
-            else {
-                continue;
-            };
-            files.push(self.file(&repository, wanted, seen, old));
-            if let Content::Text(text) = &seen.content {
-                texts.insert(seen.oid.clone(), text.to_string());
-            }
-        }
-        files.sort_by(|a, b| {
-            (&a.provider, &a.branch, &a.path).cmp(&(&b.provider, &b.branch, &b.path))
-        });
-        let record = RepoRecord {
-            key: repository.key,
-            node_id: repository.node_id,
-            account: repository.account,
-            full_name: repository.full_name,
-            created_at: repository.created_at,
-            listed: repository.listed,
-            checked_head: repository.head.clone(),
-            head: repository.head,
-            pushed_at: repository.pushed_at,
-            files,
-            reconciled_at: self.now,
-            reconciled_for: hint.reasons,
-            cued_at: hint.reasons.from_event().then_some(hint.first_seen),
-            fingerprint: self.processing.fingerprint.to_string(),
-            seq: 0,
-        };
-        Change::Put { record: Box::new(record), texts }
-    }
-
-    fn file(
-        &self,
-        repository: &Repository,
-        wanted: &Wanted,
-        seen: &FileSeen,
-        old: Option<&RepoRecord>,
-    ) -> FileRecord {
-        let configured = wanted.query.branch.as_deref();
-        let branch = configured.unwrap_or_default();
-        let path = &wanted.query.path;
-        let previous: Vec<Entity> = old
-            .into_iter()
-            .flat_map(|record| &record.files)
-            .filter(|f| f.branch == branch && &f.path == path)
-            .flat_map(|f| f.entities.iter().map(|claim| claim.entity.clone()))
-            .collect();
-        let source = Source {
-            host: repository.key.host.to_string(),
-            full_name: repository.full_name.to_string(),
-            branch: configured
-                .or(repository.listed.default_branch.as_deref())
-                .unwrap_or("HEAD")
-                .to_owned(),
-            path: path.clone(),
-        };
-        let processed = match &seen.content {
-            Content::Text(text) => {
-                (self.processing.process)(&source, text, &self.processing.allowed, &previous)
-            }
-            Content::TooLarge { bytes } => {
-                unreadable(path, &format!("the file has {bytes} bytes"), previous)
-            }
-            Content::NotRead => unreadable(path, "the file could not be read", previous),
-        };
-        FileRecord {
-            provider: wanted.provider.clone(),
-            branch: branch.to_owned(),
-            path: path.clone(),
-            oid: seen.oid.clone(),
-            entities: processed
-                .entities
-                .into_iter()
-                .map(|entity| Claim { entity, claimed_seq: 0 })
-                .collect(),
-            problems: processed.problems,
-        }
-    }
-}
-
-/// A file that is there but is not read: what it declared before stays, marked.
-fn unreadable(path: &str, what: &str, previous: Vec<Entity>) -> ProcessedFile {
-    let message = format!("{what}; at most {} are read", crate::github::FILE_BYTES_MAX);
-    let stay = |mut entity: Entity| {
-        entity.stale = Some(message.clone());
-        entity
-    };
-    let entities = previous.into_iter().map(stay).collect();
-    let problem = Problem {
-        code: Code::FileUnreadable,
-        path: path.to_owned(),
-        line: 1,
-        column: 1,
-        document: 1,
-        entity_ref: None,
-        message: message.clone(),
-    };
-    ProcessedFile { entities, problems: vec![problem] }
 }
 
 /// What a panic said.

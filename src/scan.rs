@@ -3,10 +3,11 @@
 //! A scan writes nothing but keys. An unchanged repository costs nothing beyond its line in the
 //! listing, which carries blob ids; one that never had a catalog file costs nothing at all.
 //!
-//! Keys of repositories that the listing no longer shows, or that filters no longer let in, are
-//! pushed only if the whole set is small enough for the brake: a lost permission and a mistyped
-//! filter look just like a wish. A larger set is left alone as a whole and named in health, and so
-//! is everything when the listing is empty or shorter than GitHub says the account is.
+//! Keys of repositories that the listing no longer shows, that filters no longer let in, or that
+//! have lost all their catalog files, are pushed only if the whole set is small enough for the
+//! brake: a lost permission and a mistyped filter or path look just like a wish. A larger set is
+//! left alone as a whole and named in health, and so is everything when the listing is empty or
+//! shorter than GitHub says the account is.
 
 //!
 //! After each page it keeps how far it is, so that a scan that failed, or whose process died, goes
@@ -294,6 +295,10 @@ impl Scanner {
             }
         }
         files.sort();
+        if files.is_empty() && stored.is_some_and(|stored| stored.holds_entities) {
+            // A mistyped path looks just the same in every repository.
+            return Difference::Leaves;
+        }
         let same = match stored {
             None => files.is_empty(),
             Some(stored) => {
@@ -431,8 +436,8 @@ fn held_text(held: &[(RepoKey, String)], account: &str) -> String {
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!(
         "the brake holds the removal of all entities of {} repositories that GitHub no longer \
-         lists or filters no longer let in: {shown}{rest}; they stay in the catalog until \
-         `cuelight scan --approve-removals {account}`",
+         lists, filters no longer let in, or that have no catalog file any more: {shown}{rest}; \
+         they stay in the catalog until `cuelight scan --approve-removals {account}`",
         held.len()
     )
 }

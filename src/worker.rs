@@ -213,6 +213,7 @@ impl Worker {
         if let Some(first) = leases.iter().find(|lease| is_read(lease)) {
             let errors = plans.iter_mut().filter_map(Plan::error_mut).map(|error| &*error);
             self.gate_if_told(&first.account, leases, errors).await?;
+            self.tell_left(&first.account, leases, &plans);
         }
         let settled = leases.iter().zip(plans).map(|(lease, plan)| self.carry_out(lease, plan));
         join_all(settled).await.into_iter().collect()
@@ -241,6 +242,10 @@ impl Worker {
         let (change, settlement, cause) = match plan {
             Plan::Failed(error) => return self.failed(lease, error).await,
             Plan::Panicked(what) => return self.panicked(lease, &what).await,
+            Plan::Left { why, settlement } => {
+                tracing::warn!(key = %lease.key, "left as it is: {why}");
+                return self.settle(lease, settlement).await;
+            }
             Plan::Apply { change, settlement, cause } => (change, settlement, cause),
         };
         let Some(change) = change else { return self.settle(lease, settlement).await };
@@ -344,6 +349,23 @@ impl Worker {
         for error in failed {
             *error = GitHubError::Away(error.to_string());
         }
+    }
+
+    /// Tells health of repositories that were left as they are.
+    fn tell_left(&self, account: &Account, leases: &[Lease], plans: &[Plan]) {
+        let left = plans.iter().filter_map(|plan| match plan {
+            Plan::Left { why, .. } => Some(why.as_str()),
+            _ => None,
+        });
+        let left: Vec<&str> = left.collect();
+        let Some(first) = left.first() else { return };
+        let name = leases.iter().find_map(|lease| lease.hint.name.as_ref());
+        let label = self.scanner.accounts.label(account, name);
+        let detail = format!(
+            "{} repositories would lose all entities, and stay until a scan has weighed it: {first}",
+            left.len()
+        );
+        self.health.set_of_account("github", account, &label, CheckState::Degraded, detail);
     }
 
     /// Closes the account's gate when an error says so, and tells health how the account is.

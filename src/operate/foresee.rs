@@ -71,7 +71,7 @@ impl Foreseen {
             Plan::Apply { change: Some(Change::Put { record, .. }), .. } => {
                 Self::of_record(&record)
             }
-            Plan::Apply { .. } => Self::default(),
+            Plan::Apply { .. } | Plan::Left { .. } => Self::default(),
             Plan::Failed(error) => Self { error: Some(error.to_string()), ..Self::default() },
             Plan::Panicked(what) => {
                 let error = format!("cuelight panicked over it: {what}");

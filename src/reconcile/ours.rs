@@ -27,17 +27,13 @@ impl Reconciler {
     }
 }
 
-/// The plan for a repository of a host that no provider names.
-pub(super) fn removal(record: Option<&RepoRecord>) -> Plan {
-    let change = record.is_some().then_some(Change::Remove);
-    Plan::Apply { change, settlement: Settlement::Done, cause: Cause::Other }
-}
-
-/// The plan for a repository of an account that nothing covers any more: it goes when a signed
-/// event said so and GitHub confirmed it, when a person asks, or when nothing is lost with it.
-pub(super) fn let_go(lease: &Lease, record: Option<&RepoRecord>, loss: &Loss) -> Plan {
+/// The plan for a repository of an account that nothing covers any more, `None` when the whole host
+/// has no provider: it goes when a signed event said so and GitHub confirmed it, when a person
+/// asks, or when nothing is lost with it.
+pub(super) fn let_go(lease: &Lease, record: Option<&RepoRecord>, loss: Option<&Loss>) -> Plan {
     let reasons = lease.hint.reasons;
-    let is_named = loss.is_confirmed && reasons.any(Reasons::UNINSTALLED);
+    let is_confirmed = loss.is_some_and(|loss| loss.is_confirmed);
+    let is_named = is_confirmed && reasons.any(Reasons::UNINSTALLED);
     let goes = |record: &&RepoRecord| {
         let may = is_named || reasons.any(Reasons::REFRESH) || !record.holds_entities();
         may && record.account == lease.account

@@ -81,7 +81,8 @@ impl Scanner {
             self.membership.standing(&listed.key.host, &listed.full_name, &listed.listed);
         let why = match standing {
             Standing::FilteredOut(why) => why,
-            Standing::Stranger | Standing::Member(_) => "no provider names its owner".to_owned(),
+            Standing::Stranger => "no provider names its owner".to_owned(),
+            Standing::Member(_) => "it has no catalog file any more".to_owned(),
         };
         preview.removed.push(planned(&listed.full_name.to_string(), why));
     }

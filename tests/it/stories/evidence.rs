@@ -3,6 +3,7 @@
 use cuelight::catalog::process_file;
 use cuelight::config::{AllowedKind, Config, Provider, Rule};
 use fake_github::{NewRepository, Push};
+use serde_json::json;
 
 use crate::support::stage::{FILE, Stage, TOKEN, component};
 
@@ -22,33 +23,35 @@ fn second(config: &mut Config) {
 }
 
 #[tokio::test]
-async fn pushes_to_repositories_that_we_lost_sight_of_do_not_get_past_the_brake() {
+async fn pushes_to_repositories_that_we_lost_sight_of_remove_nothing() {
     let stage = Stage::with_twenty().await;
     for i in 0..20 {
         stage.world().hide_repository(TOKEN, &format!("acme/svc-{i}"));
     }
     push_to_all(&stage).await;
-    assert_eq!(stage.components().await, 15, "a push names no removal");
+    assert_eq!(stage.components().await, 20, "a push names no removal");
+    let told = stage.check("github:github.com/acme").await["detail"].to_string();
+    assert!(told.contains("GitHub does not show it"), "{told}");
 }
 
 #[tokio::test]
-async fn pushes_after_a_mistyped_filter_do_not_get_past_the_brake() {
+async fn pushes_after_a_mistyped_filter_remove_nothing() {
     let typo = |config: &mut Config| {
         config.providers[0].filters.topics_include = vec!["catalgo".to_owned()];
     };
     let stage = Stage::with_twenty().await.restart_with(typo).await;
     push_to_all(&stage).await;
-    assert_eq!(stage.components().await, 15);
+    assert_eq!(stage.components().await, 20);
 }
 
 #[tokio::test]
-async fn pushes_after_a_mistyped_catalog_path_do_not_get_past_the_brake() {
+async fn pushes_after_a_mistyped_catalog_path_remove_nothing() {
     let typo = |config: &mut Config| {
         config.providers[0].catalog_paths = vec!["catalgo-info.yaml".to_owned()];
     };
     let stage = Stage::with_twenty().await.restart_with(typo).await;
     push_to_all(&stage).await;
-    assert_eq!(stage.components().await, 15);
+    assert_eq!(stage.components().await, 20);
 }
 
 #[tokio::test]
@@ -69,7 +72,7 @@ async fn what_webhooks_say_was_removed_goes_whatever_its_number() {
 }
 
 #[tokio::test]
-async fn a_provider_that_is_configured_no_more_takes_its_entities_along() {
+async fn what_no_provider_names_any_more_stays_as_a_whole_until_a_person_agrees() {
     let stage = Stage::with(second, process_file).await;
     let world = stage.world();
     world.create_organization("globex");
@@ -78,25 +81,44 @@ async fn a_provider_that_is_configured_no_more_takes_its_entities_along() {
     let new = NewRepository::named("hq").file(FILE, component("hq", "service"));
     stage.cue(&world.create_repository("globex", new)).await;
     stage.work().await;
-    assert!(stage.has("hq").await);
-    let stage = stage.restart_with(|config| config.providers.truncate(1)).await;
-    stage.work().await;
-    assert!(!stage.has("hq").await);
-    assert!(stage.has("pay").await);
-    let stage = stage.restart_with(|config| config.providers.clear()).await;
-    stage.world().reset_calls();
-    stage.work().await;
-    assert!(!stage.has("pay").await);
-    assert!(stage.world().calls().is_empty(), "nobody is left to ask for");
+    let mut stage = stage;
+    for (left, login, name) in [(1, "globex", "hq"), (0, "acme", "pay")] {
+        stage = stage.restart_with(|config| config.providers.truncate(left)).await;
+        let push = Push::to("main").put("README.md", "words");
+        stage.cue(&stage.world().push(&format!("{login}/{name}"), push)).await;
+        stage.work().await;
+        assert!(stage.has(name).await, "perhaps it is a mistake");
+        let told = stage.check(&format!("scan:github.com/{login}")).await["detail"].to_string();
+        assert!(told.contains(&format!("no provider names {login} any more")), "{told}");
+        let body = json!({ "account": format!("github.com/{login}") });
+        assert_eq!(stage.post("/api/cuelight/v1/approvals", body).await.0, 200);
+        stage.work().await;
+        assert!(!stage.has(name).await);
+    }
 }
 
 #[tokio::test]
-async fn a_mistyped_organisation_takes_no_more_along_than_the_brake_allows() {
-    let typo = |config: &mut Config| config.providers[0].organization = "amce".to_owned();
-    let stage = Stage::with_twenty().await.restart_with(typo).await;
-    stage.work().await;
-    assert_eq!(stage.components().await, 15);
-    assert_eq!(stage.check("removals").await["state"], "degraded");
+async fn a_mistyped_organisation_takes_nothing_along() {
+    for (typo, is_there) in [("amce", false), ("globex", true)] {
+        let stage = Stage::with_twenty().await;
+        if is_there {
+            stage.world().create_organization(typo);
+            stage.world().add_token(TOKEN, &["acme", typo]);
+        }
+        let mistype = |config: &mut Config| config.providers[0].organization = typo.to_owned();
+        let stage = stage.restart_with(mistype).await;
+        stage.work().await;
+        push_to_all(&stage).await;
+        assert_eq!(stage.components().await, 20);
+        let told = stage.get("/health").await.1["checks"].to_string();
+        let words = if is_there { "no provider names acme" } else { "no user or organisation" };
+        assert!(told.contains(words), "{told}");
+        let mend = |config: &mut Config| config.providers[0].organization = "acme".to_owned();
+        let stage = stage.restart_with(mend).await;
+        stage.scan().await;
+        assert_eq!(stage.components().await, 20);
+        assert_eq!(stage.get("/health").await.1["status"], "ok");
+    }
 }
 
 #[tokio::test]
