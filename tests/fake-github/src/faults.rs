@@ -38,6 +38,13 @@ pub enum Fault {
         /// How many nodes are whole.
         keep: usize,
     },
+    /// A listing shows its first `keep` repositories and says that there are no more pages.
+    ShortList {
+        /// How many are shown.
+        keep: usize,
+        /// What `totalCount` says; the truth when `None`.
+        total: Option<usize>,
+    },
     /// Any call for more than this many nodes gets a 502, as when a query is too heavy.
     TooHeavy {
         /// How many nodes still work.

@@ -36,6 +36,16 @@ pub(crate) fn spoil(state: &State, fault: &Fault, body: &mut Value) {
                 "message": "Resource limits for this query exceeded.",
             }]);
         }
+        Fault::ShortList { keep, total } => {
+            let Some(list) = body.pointer_mut("/data/repositoryOwner/repositories") else { return };
+            if let Some(nodes) = list["nodes"].as_array_mut() {
+                nodes.truncate(*keep);
+            }
+            list["pageInfo"]["hasNextPage"] = json!(false);
+            if let Some(total) = total {
+                list["totalCount"] = json!(total);
+            }
+        }
         Fault::NoData { kind } => {
             for value in body["data"].as_object_mut().into_iter().flat_map(|data| data.values_mut())
             {

@@ -9,6 +9,7 @@ mod disorder;
 mod evidence;
 mod explained;
 mod explaining;
+mod false_removals;
 mod files;
 mod installed;
 mod kill;
