@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 pub enum CallKind {
     /// GraphQL that lists an owner's repositories.
     List,
+    /// GraphQL that lists an owner's repositories twice, in two orders.
+    Latest,
     /// GraphQL by `nodes`.
     Nodes,
     /// Other GraphQL, also such as did not parse.
@@ -30,7 +32,7 @@ pub enum CallKind {
 impl CallKind {
     /// Whether it came in by GraphQL.
     pub const fn is_graphql(self) -> bool {
-        matches!(self, Self::List | Self::Nodes | Self::OtherGraphql)
+        matches!(self, Self::List | Self::Latest | Self::Nodes | Self::OtherGraphql)
     }
 }
 

@@ -28,8 +28,8 @@ pub(crate) fn spoil(state: &State, fault: &Fault, body: &mut Value) {
             let data = &mut body["data"];
             if let Some(nodes) = data.get_mut("nodes") {
                 blank(nodes);
-            } else if let Some(nodes) = data.pointer_mut("/repositoryOwner/repositories/nodes") {
-                blank(nodes);
+            } else if let Some(owner) = data["repositoryOwner"].as_object_mut() {
+                owner.values_mut().filter_map(|page| page.get_mut("nodes")).for_each(blank);
             }
             body["errors"] = json!([{
                 "type": "RESOURCE_LIMITS_EXCEEDED",

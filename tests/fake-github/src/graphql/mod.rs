@@ -86,14 +86,17 @@ impl<'q> Request<'q> {
     pub(crate) fn kind(&self) -> CallKind {
         let fields = || fields(&self.query.selection_set.items);
         let lists = |field: &Field<'q, &'q str>| {
-            self::fields(&field.selection_set.items).any(|inner| inner.name == "repositories")
+            let inner = self::fields(&field.selection_set.items);
+            inner.filter(|inner| inner.name == "repositories").count()
         };
         if fields().any(|field| field.name == "nodes") {
             CallKind::Nodes
-        } else if fields().any(lists) {
-            CallKind::List
         } else {
-            CallKind::OtherGraphql
+            match fields().map(lists).sum() {
+                0 => CallKind::OtherGraphql,
+                1 => CallKind::List,
+                _ => CallKind::Latest,
+            }
         }
     }
 
