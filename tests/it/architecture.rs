@@ -43,6 +43,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("worker", &with_steps()),
     // GitHub's limits hold for the question who the account is, too.
     ("schedule", SCHEDULE),
+    // Compares as a scan does, and tells what a scan tells.
+    ("heartbeat", HEARTBEAT),
     // What people ask of the running server: scans, approvals, why something is in or out.
     ("operate", &with_schedule()),
     ("view_feed", &["catalog", "clock", "engine", "health", "telemetry", "work"]),
@@ -100,6 +102,21 @@ const fn with_steps() -> [&'static str; LOOPS.len() + 3] {
 const SCHEDULE: &[&str] =
     &["accounts", "clock", "config", "engine", "github", "health", "ids", "scan", "work"];
 
+const HEARTBEAT: &[&str] = &[
+    "accounts",
+    "clock",
+    "config",
+    "engine",
+    "github",
+    "health",
+    "ids",
+    "membership",
+    "repository",
+    "scan",
+    "telemetry",
+    "work",
+];
+
 const HTTP: &[&str] = &[
     "catalog",
     "clock",
@@ -124,6 +141,7 @@ const APP: &[&str] = &[
     "engine",
     "github",
     "health",
+    "heartbeat",
     "http",
     "ids",
     "membership",
