@@ -199,6 +199,7 @@ fn settings(api: &str, dir: &Path) -> anyhow::Result<Config> {
             initial_delay: Duration::ZERO,
             timeout: Duration::from_secs(60),
         },
+        heartbeat: Frequency::Manual,
     }];
     Ok(config)
 }

@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::config::Provider;
 use crate::github::{GitHub, GitHubError, Installation, InstallationState, Owner};
 use crate::ids::{Account, AppId, FullName, Host, InvalidId};
 use crate::membership::Membership;
@@ -255,6 +256,46 @@ impl Accounts {
         self.ready(host).await
     }
 
+    /// The accounts of a provider that may be asked for their latest changes: as last learnt, and
+    /// asked for only when that never happened. Of an App's, those where it sees everything.
+    ///
+    /// # Errors
+    /// As GitHub answers.
+    pub async fn of_provider(
+        &self,
+        host: &Host,
+        provider: &Provider,
+    ) -> Result<Vec<Owner>, GitHubError> {
+        let Some(app) = provider.app.map(AppId) else {
+            let login = &provider.organization;
+            return Ok(vec![match self.by_login(host, login) {
+                Some(owner) => owner,
+                None => self.resolve(host, login).await?,
+            }]);
+        };
+        let seen_whole = |this: &Self| {
+            let learnt = this.read();
+            let of_app = learnt.installed.get(&(host.clone(), app))?;
+            let whole = of_app.values().filter(|it| it.state == InstallationState::All);
+            Some(whole.map(|it| it.owner.clone()).collect())
+        };
+        match seen_whole(self) {
+            Some(owners) => Ok(owners),
+            None => {
+                self.discover(host, app).await?;
+                Ok(seen_whole(self).unwrap_or_default())
+            }
+        }
+    }
+
+    fn by_login(&self, host: &Host, login: &str) -> Option<Owner> {
+        let learnt = self.read();
+        let is_it = |it: &&Owner| it.account.host == *host && it.login.eq_ignore_ascii_case(login);
+        let mut found = learnt.known.values().filter(is_it);
+        // A login that two have had is asked for again.
+        found.next().filter(|_| found.next().is_none()).cloned()
+    }
+
     fn remember(&self, owners: impl IntoIterator<Item = Owner>) {
         let owners = owners.into_iter().map(|owner| (owner.account.clone(), owner));
         self.write().known.extend(owners);
@@ -295,6 +336,6 @@ impl Accounts {
 ///
 /// # Errors
 /// When the configured text is no host name.
-pub fn host_of(provider: &crate::config::Provider) -> Result<Host, InvalidId> {
+pub fn host_of(provider: &Provider) -> Result<Host, InvalidId> {
     Host::parse(&provider.host)
 }

@@ -33,6 +33,7 @@ use crate::engine::redis::{self, RedisEngine, Time};
 use crate::engine::sqlite::{self, SqliteEngine};
 use crate::engine::store::Seq;
 use crate::health::{CheckState, Health};
+use crate::heartbeat::Heartbeat;
 use crate::http::internal;
 use crate::http::listener::{self, Limits};
 use crate::http::public::{self, PublicState, ReceiveLimits};
@@ -73,6 +74,8 @@ pub struct App {
     pub view: watch::Receiver<Arc<View>>,
     /// A worker that is not running, for callers that step by hand.
     pub worker: Worker,
+    /// The heartbeats, for callers that step by hand.
+    pub heartbeat: Arc<Heartbeat>,
     /// The queue as operators see it.
     pub inspect: Arc<dyn Inspect>,
     engine: Arc<dyn Engine>,
@@ -102,8 +105,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     match info.webhooks {
         Webhooks::On => tracing::info!("webhooks: http://{}/webhooks/github", app.public),
         Webhooks::Off => tracing::info!(
-            "webhooks: off, changes are found by scans only; set CUELIGHT_WEBHOOK_SECRET or \
-             webhooks.secrets"
+            "webhooks: off, changes are found by heartbeats and scans only; set \
+             CUELIGHT_WEBHOOK_SECRET or webhooks.secrets"
         ),
     }
     tracing::info!("catalog: http://{}/api/catalog/entities", app.internal);
@@ -154,11 +157,13 @@ impl App {
         let stop = Stop { accept: CancellationToken::new(), hurry: worker.hurry.clone() };
         // Nothing changes it yet; what depends on other branches will.
         let (_, routing) = watch::channel(Arc::new(routing(&config)?));
+        let heartbeat = Arc::new(Heartbeat::new(worker.scanner.clone(), ports.inspect.clone()));
         let app = Self {
             public,
             internal,
             view: watched,
             worker,
+            heartbeat,
             inspect: engine.clone(),
             engine,
             tasks: TaskTracker::new(),
@@ -271,6 +276,10 @@ impl App {
             let check = format!("schedule:{}", ids.join(","));
             let runs = scheduler(&self.worker).run(providers, stop.clone());
             self.spawn(&check, runs);
+        }
+        for provider in &config.providers {
+            let check = format!("heartbeat:{}", provider.id);
+            self.spawn(&check, self.heartbeat.clone().run(provider.clone(), stop.clone()));
         }
     }
 }

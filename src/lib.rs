@@ -12,6 +12,7 @@ pub mod engine;
 pub mod freshness;
 pub mod github;
 pub mod health;
+pub mod heartbeat;
 pub mod http;
 pub mod ids;
 pub mod installations;

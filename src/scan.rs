@@ -26,6 +26,7 @@ use std::time::Duration;
 use crate::accounts::Accounts;
 use crate::clock::{SharedClock, Timestamp};
 use crate::engine::queue::{PushKey, push_all};
+use crate::engine::record::RepoRecord;
 use crate::engine::store::{Summary, allowance};
 use crate::engine::{EngineError, Queue, Store};
 use crate::github::{GitHub, GitHubError, Owner, Page, Repository};
@@ -279,6 +280,28 @@ impl Scanner {
         self.push(keys, findings).await
     }
 
+    /// How each of a few listed repositories compares with its record, in order. Their files are
+    /// those of `queries`.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub async fn compare_few(
+        &self,
+        listed: &[Repository],
+        queries: Vec<FileQuery>,
+    ) -> Result<Vec<Difference>, EngineError> {
+        let keys = listed.iter().map(|repository| repository.key.clone()).collect();
+        let records = self.store.get(keys).await?;
+        let summary = |record: &RepoRecord| (record.key.clone(), Summary::from(record));
+        let known = Known {
+            queries,
+            fingerprint: String::new(),
+            stored: records.iter().flatten().map(summary).collect(),
+            held: self.store.held().await?.into_iter().map(|held| held.key).collect(),
+        };
+        Ok(listed.iter().map(|repository| self.difference(repository, &known)).collect())
+    }
+
     fn difference(&self, listed: &Repository, known: &Known) -> Difference {
         let stored = known.stored.get(&listed.key);
         let standing =
@@ -419,9 +442,14 @@ fn given_up(patience: Duration) -> GitHubError {
     GitHubError::Transient(format!("given up after {seconds} s (schedule.timeout)"))
 }
 
-enum Difference {
+/// How a listed repository compares with its record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Difference {
+    /// They agree, or it is none of ours and has no record.
     None,
+    /// It is to be read.
     Differs,
+    /// It has a record, and no provider's filters let it in.
     Leaves,
 }
 

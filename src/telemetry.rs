@@ -99,6 +99,8 @@ pub struct Metrics {
     pub github_points_remaining: Family<AccountLabel, Gauge>,
     /// Scans ended: ok, failed.
     pub scans: Family<Outcome, Counter>,
+    /// Heartbeats that asked GitHub: ok, failed.
+    pub heartbeats: Family<Outcome, Counter>,
     /// Seconds that scans took, failed ones too.
     pub scan_time: Histogram,
     /// Repositories whose removal waits for approval.
@@ -147,6 +149,7 @@ impl Metrics {
             github_points: Counter::default(),
             github_points_remaining: Family::default(),
             scans: Family::default(),
+            heartbeats: Family::default(),
             // From a page to an account of 100,000 repositories: 0.1 s to half an hour.
             scan_time: Histogram::new(exponential_buckets(0.1, 2.0, 15)),
             removals_held: Gauge::default(),
@@ -168,6 +171,7 @@ impl Metrics {
         }
         for outcome in SCAN_OUTCOMES {
             let _ = metrics.scans.get_or_create(&Outcome { outcome });
+            let _ = metrics.heartbeats.get_or_create(&Outcome { outcome });
         }
         for outcome in QUEUE_STATES {
             let _ = metrics.queue_keys.get_or_create(&Outcome { outcome });
@@ -188,6 +192,7 @@ impl Metrics {
             m.github_points_remaining,
         );
         to.register("cuelight_scans", "Scans ended, by outcome", m.scans);
+        to.register("cuelight_heartbeats", "Heartbeats that asked, by outcome", m.heartbeats);
         to.register("cuelight_scan_seconds", "What scans took", m.scan_time);
         to.register(
             "cuelight_removals_held",

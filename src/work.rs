@@ -142,14 +142,15 @@ impl Reasons {
     pub const REPROCESS: Self = Self(1 << 6);
     /// The schedule said so.
     pub const SCHEDULE: Self = Self(1 << 7);
-
     /// A signed event said that what an App may see has changed: where it is installed, or which
     /// repositories are selected.
     pub const GRANT: Self = Self(1 << 8);
     /// A signed event said that an App was uninstalled from the account.
     pub const UNINSTALLED: Self = Self(1 << 9);
+    /// A heartbeat saw a difference.
+    pub const HEARTBEAT: Self = Self(1 << 10);
 
-    const NAMES: [(Self, &'static str); 10] = [
+    const NAMES: [(Self, &'static str); 11] = [
         (Self::PUSH, "push"),
         (Self::CREATED, "created"),
         (Self::DELETED, "deleted"),
@@ -160,6 +161,7 @@ impl Reasons {
         (Self::SCHEDULE, "schedule"),
         (Self::GRANT, "grant"),
         (Self::UNINSTALLED, "uninstalled"),
+        (Self::HEARTBEAT, "heartbeat"),
     ];
 
     /// Both sets together.

@@ -23,16 +23,15 @@ const CATALOG_PATHS_MAX: usize = 20;
 /// Longest path; what most file systems allow.
 const PATH_BYTES_MAX: usize = 4096;
 
-/// Shortest time between two scans: less is a way to be throttled.
+/// Shortest time between two scans or two heartbeats: less is a way to be throttled.
 const FREQUENCY_MIN: Duration = Duration::from_secs(1);
 
 /// Largest compiled filter: bounds what a pattern can cost in memory.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
 
 const PROVIDER_KEYS: Keys = Keys {
-    known: &["organization", "app", "host", "catalogPath", "filters", "schedule"],
+    known: &["organization", "app", "host", "catalogPath", "filters", "schedule", "heartbeat"],
     refused: &[
-        ("heartbeat", "is not built yet; `schedule.frequency` scans more often"),
         ("validateLocationsExist", "is not needed: only files that exist are read"),
         ("pageSizes", "is not needed: the size of a page follows GitHub's answers"),
     ],
@@ -199,6 +198,7 @@ fn provider(
     let catalog_paths = catalog_paths(reader, &section);
     let filters = filters(reader, &section);
     let schedule = schedule(reader, &section);
+    let heartbeat = heartbeat(reader, &section);
     let (host, (organization, app)) = (host?, owner?);
     if let (Some(id), Some(all)) = (app, integrations) {
         let of_host = all.iter().filter(|integration| integration.host == host);
@@ -207,6 +207,7 @@ fn provider(
             return reader.wrong(&section.get("app")?, missing);
         }
     }
+    let schedule = schedule?;
     Some(Provider {
         id: id.to_owned(),
         host,
@@ -214,7 +215,8 @@ fn provider(
         app,
         catalog_paths: catalog_paths?,
         filters: filters?,
-        schedule: schedule?,
+        heartbeat: heartbeat?.unwrap_or_else(|| schedule.default_heartbeat()),
+        schedule,
     })
 }
 
@@ -391,6 +393,18 @@ fn schedule(reader: &Reader<'_>, provider: &Section<'_>) -> Option<Schedule> {
         schedule.frequency = trigger?;
     }
     Some(schedule)
+}
+
+/// `None` inside when nothing is said.
+fn heartbeat(reader: &Reader<'_>, provider: &Section<'_>) -> Option<Option<Frequency>> {
+    let Some(item) = provider.get("heartbeat") else { return Some(None) };
+    let section = reader.section(&item, Keys::only(&["frequency", "trigger"]))?;
+    let every = section.get("frequency").map(|item| frequency(reader, &item));
+    let trigger = section.get("trigger").map(|item| manual(reader, &item));
+    match (every, trigger) {
+        (Some(None), _) | (_, Some(None)) => None,
+        (every, trigger) => Some(trigger.or(every).flatten()),
+    }
 }
 
 fn frequency(reader: &Reader<'_>, item: &Item<'_>) -> Option<Frequency> {

@@ -36,6 +36,10 @@ pub const DEFAULTS: &str = include_str!("../../config/cuelight.yaml");
 /// of an unchanged organisation costs a call a hundred repositories.
 pub const FREQUENCY: Duration = Duration::from_secs(20 * 60);
 
+/// How often GitHub is asked for what changed last, unless told otherwise: what a lost webhook
+/// would have told is seen within a minute, for 60 of an hour's 5,000 points.
+pub const HEARTBEAT: Duration = Duration::from_secs(60);
+
 /// How long a scan may take unless told otherwise; Backstage's own default.
 pub const TIMEOUT: Duration = Duration::from_secs(3600);
 
@@ -158,6 +162,8 @@ pub struct Provider {
     pub filters: Filters,
     /// `schedule`
     pub schedule: Schedule,
+    /// `heartbeat.frequency`: how often, between scans, GitHub is asked for what changed last.
+    pub heartbeat: Frequency,
 }
 
 /// `filters`: which of the owner's repositories count, and on which branch.
@@ -211,6 +217,17 @@ impl Default for Schedule {
             frequency: Frequency::Every(FREQUENCY),
             initial_delay: Duration::ZERO,
             timeout: TIMEOUT,
+        }
+    }
+}
+
+impl Schedule {
+    /// The heartbeat's frequency when nothing is said of it: whoever lets no scan run by itself
+    /// wants no calls that nobody asked for.
+    pub fn default_heartbeat(&self) -> Frequency {
+        match self.frequency {
+            Frequency::Manual => Frequency::Manual,
+            Frequency::Every(_) | Frequency::Cron(_) => Frequency::Every(HEARTBEAT),
         }
     }
 }

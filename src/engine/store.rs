@@ -27,8 +27,8 @@ use async_trait::async_trait;
 
 use super::EngineError;
 use super::queue::{LeaseRef, Settled, Settlement};
-use super::record::RepoRecord;
 pub use super::record::Seq;
+use super::record::{FileRecord, RepoRecord};
 use crate::clock::Timestamp;
 use crate::ids::{Account, FullName, NodeId, Oid};
 use crate::repository::Listed;
@@ -124,6 +124,26 @@ pub struct Summary {
     /// Whether the loss of its entities is approved, and still waits for the read that confirms
     /// it.
     pub is_approved: bool,
+}
+
+/// The summary of a record whose removal nobody has approved.
+impl From<&RepoRecord> for Summary {
+    fn from(record: &RepoRecord) -> Self {
+        let file = |file: &FileRecord| {
+            (file.provider.clone(), file.branch.clone(), file.path.clone(), file.oid.clone())
+        };
+        let mut files: Vec<_> = record.files.iter().map(file).collect();
+        files.sort();
+        Self {
+            key: record.key.clone(),
+            node_id: record.node_id.clone(),
+            full_name: record.full_name.clone(),
+            listed: record.listed.clone(),
+            files,
+            holds_entities: record.holds_entities(),
+            is_approved: false,
+        }
+    }
 }
 
 /// One entry of the change log, with the repository's present record.

@@ -195,7 +195,7 @@ impl<'a> Batch<'a> {
 
     /// Reads what GraphQL cut or left out, then settles the repository.
     async fn found(&mut self, at: usize, decoded: Decoded) {
-        let Decoded { mut repository, unread } = decoded;
+        let Decoded { mut repository, unread, .. } = decoded;
         for place in unread {
             let Some(file) = repository.files[place].as_mut() else { continue };
             let name = repository.full_name.as_str();

@@ -10,16 +10,16 @@ use secrecy::ExposeSecret;
 use super::apps::{App, NotFound, Whose};
 use super::auth::secret_header;
 use super::batch::Batch;
-use super::find;
 use super::limits::untrue;
 use super::selected::{self, Selections};
 use super::session::{Credential, Session};
 use super::transport::Transport;
 use super::wire::{self, Data, WireOwner};
 use super::{
-    Budget, GitHubError, HostSettings, Installation, Owner, Page, RepoRead, Seen, SetupError,
-    Timeouts,
+    Budget, GitHubError, HostSettings, Installation, Latest, Owner, Page, RepoRead, Seen,
+    SetupError, Timeouts,
 };
+use super::{find, latest};
 use crate::clock::SharedClock;
 use crate::ids::{Account, AppId, FullName, Host, OwnerId};
 use crate::repository::FileQuery;
@@ -118,6 +118,26 @@ impl GitHub {
         let login = &owner.login;
         let body = wire::list_body(login, after, first, files);
         asked(&session, body, |data| page(&owner_in(data, login)?, owner, files)).await
+    }
+
+    /// What changed last in an account, by one call of one point; `first` is at most
+    /// [`LATEST_MAX`](super::LATEST_MAX). An answer with any error is none. `None`, and not asked,
+    /// where an App sees selected repositories only: GraphQL would show others too.
+    pub async fn latest(
+        &self,
+        owner: &Owner,
+        first: u32,
+        files: &[FileQuery],
+    ) -> Result<Option<Latest>, GitHubError> {
+        let account = &owner.account;
+        let session = self.at(&account.host)?.session(Whose::Owner(account.owner)).await?;
+        if session.selected().is_some() {
+            return Ok(None);
+        }
+        let login = &owner.login;
+        let body = wire::latest_body(login, first, files);
+        let decode = |data: Data<'_>| latest::decoded(&owner_in(data, login)?, owner, files);
+        asked(&session, body, decode).await.map(Some)
     }
 
     /// Reads repositories with one account's credentials, in few calls: see [`super`]. The

@@ -12,6 +12,7 @@ mod budget;
 mod client;
 mod find;
 mod flight;
+mod latest;
 mod limits;
 mod selected;
 mod session;
@@ -32,6 +33,7 @@ pub use apps::LIST_AGE_MAX;
 pub use auth::{JWT_AHEAD, JWT_BACK, RENEW_PERCENT};
 pub use budget::{Budget, RESERVE_PERCENT};
 pub use client::GitHub;
+pub use latest::{Edge, LATEST_MAX, Latest};
 pub use limits::{LIMIT_WAIT, LIMIT_WAIT_MAX, LIMIT_WAIT_MIN};
 pub use transport::{ANSWER_BYTES_MAX, install_crypto_provider};
 

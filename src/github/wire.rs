@@ -67,6 +67,30 @@ pub(super) fn list_body(
     json!({"query": query, "variables": variables}).to_string()
 }
 
+/// The query for what changed last: the first page by push and the first by update, with the fields
+/// of a listing. GitHub counts a request for each page and one for each repository's topics.
+pub(super) fn latest_body(login: &str, first: u32, files: &[FileQuery]) -> String {
+    let (declared, fields, mut variables) = file_fields(files, "oid");
+    let page = |name: &str, field: &str| {
+        format!(
+            "{name}: repositories(first: $first, ownerAffiliations: [OWNER], \
+             orderBy: {{field: {field}, direction: DESC}}) {{ ...Latest }}"
+        )
+    };
+    let query = format!(
+        "query Latest($login: String!, $first: Int!{declared}) {{ rateLimit {{ cost }} \
+         repositoryOwner(login: $login) {{ {OWNER} {} {} }} }} \
+         fragment Latest on RepositoryConnection {{ totalCount \
+         pageInfo {{ endCursor hasNextPage }} nodes {{ {} updatedAt {fields} }} }}",
+        page("pushed", "PUSHED_AT"),
+        page("updated", "UPDATED_AT"),
+        repository_fields()
+    );
+    variables.insert("login".to_owned(), json!(login));
+    variables.insert("first".to_owned(), json!(first));
+    json!({"query": query, "variables": variables}).to_string()
+}
+
 /// The query for repositories by node id, with the text of their files.
 pub(super) fn read_body(ids: &[&NodeId], files: &[FileQuery]) -> String {
     nodes_body(ids, files, "oid byteSize isTruncated isBinary text")
@@ -141,6 +165,10 @@ pub(super) struct WireOwner<'a> {
     pub(super) database_id: u64,
     #[serde(default, borrow)]
     pub(super) repositories: Option<WirePage<'a>>,
+    #[serde(default, borrow)]
+    pub(super) pushed: Option<WirePage<'a>>,
+    #[serde(default, borrow)]
+    pub(super) updated: Option<WirePage<'a>>,
 }
 
 /// A page of repositories.
@@ -173,6 +201,8 @@ struct WireRepository {
     visibility: String,
     created_at: Option<String>,
     pushed_at: Option<String>,
+    #[serde(default)]
+    updated_at: Option<String>,
     repository_topics: Topics,
     default_branch_ref: Option<Branch>,
     #[serde(flatten)]
@@ -235,6 +265,8 @@ pub(super) struct Decoded {
     pub(super) repository: Repository,
     /// Places in `files` whose text has to be read by REST.
     pub(super) unread: Vec<usize>,
+    /// When it was last changed, where that was asked for.
+    pub(super) updated_at: Option<Timestamp>,
 }
 
 /// Decodes one node; the error is for the log, it names fields, not values.
@@ -266,6 +298,7 @@ pub(super) fn repository(
         Some(branch) => (Some(branch.name), Some(branch.target.oid)),
         None => (None, None),
     };
+    let updated_at = time(wire.updated_at);
     let repository = Repository {
         key: RepoKey { host: host.clone(), id: RepoId(wire.database_id) },
         node_id: wire.id,
@@ -283,7 +316,7 @@ pub(super) fn repository(
         head,
         files: seen,
     };
-    Ok(Decoded { repository, unread })
+    Ok(Decoded { repository, unread, updated_at })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

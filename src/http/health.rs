@@ -94,7 +94,7 @@ async fn exercise(state: &InternalState) {
         Webhooks::Off => health.set(
             "webhooks",
             CheckState::Off,
-            "no webhook secret is configured; changes are found by scans only",
+            "no webhook secret is configured; changes are found by heartbeats and scans",
         ),
     }
     if state.info.providers.is_empty() {

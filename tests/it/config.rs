@@ -247,6 +247,32 @@ fn schedules_are_read_in_every_form_that_backstage_knows() {
 }
 
 #[test]
+fn a_heartbeat_is_read_and_follows_a_manual_schedule_where_nothing_is_said() {
+    let check = |text: &str, expected: Frequency| {
+        let file = format!("catalog: {{providers: {{github: {{organization: a, {text}}}}}}}");
+        assert_eq!(World::own(&file).config().providers[0].heartbeat, expected, "{text}");
+    };
+    let every = |secs: u64| Frequency::Every(Duration::from_secs(secs));
+    check("schedule: {}", every(60));
+    check("heartbeat: {}", every(60));
+    check("heartbeat: {frequency: 10 seconds}", every(10));
+    check("heartbeat: {frequency: {seconds: 30}}", every(30));
+    check("heartbeat: {frequency: {trigger: manual}}", Frequency::Manual);
+    check("heartbeat: {trigger: manual}", Frequency::Manual);
+    check("heartbeat: {trigger: manual, frequency: 10s}", Frequency::Manual);
+    check("schedule: {trigger: manual}", Frequency::Manual);
+    check("schedule: {trigger: manual}, heartbeat: {frequency: 10s}", every(10));
+}
+
+#[test]
+fn the_trial_beats_every_ten_seconds_for_the_organisation_of_the_command_line() {
+    let world = World::own(include_str!("../../config/trial.yaml")).org("acme");
+    let provider = &world.config().providers[0];
+    assert_eq!((provider.id.as_str(), provider.organization.as_str()), ("default", "acme"));
+    assert_eq!(provider.heartbeat, Frequency::Every(Duration::from_secs(10)));
+}
+
+#[test]
 fn a_provider_is_read_in_full() {
     let world = World::own(
         "integrations: {github: [{host: GHE.example:8443, apiBaseUrl: 'https://ghe.example:8443/api/v3/'}]}\n\
@@ -421,6 +447,7 @@ fn the_examples_in_the_defaults_load_and_state_the_defaults() {
     );
     let (schedule, default) = (&provider.schedule, Schedule::default());
     assert_eq!(schedule.frequency, default.frequency);
+    assert_eq!(provider.heartbeat, default.default_heartbeat());
     assert_eq!(
         (schedule.timeout, schedule.initial_delay),
         (default.timeout, default.initial_delay)

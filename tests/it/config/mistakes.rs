@@ -63,11 +63,6 @@ fn what_is_not_built_yet_is_not_called_unknown() {
          location",
     );
     provider(
-        "heartbeat: {frequency: 1m}",
-        "own.yaml:6:9: `catalog.providers.github.x.heartbeat` is not built yet; \
-         `schedule.frequency` scans more often",
-    );
-    provider(
         "catalogPath: '**/catalog-info.yaml'",
         "own.yaml:6:22: `catalog.providers.github.x.catalogPath`: `**/catalog-info.yaml` is a \
          pattern; patterns are not built yet, list the paths",
@@ -157,6 +152,14 @@ fn providers_are_checked_to_the_last_key() {
     provider(
         "schedule: {frequency: {trigger: auto}}",
         &at(41, "schedule.frequency.trigger`: `auto` is not one of manual"),
+    );
+    provider(
+        "heartbeat: {frequency: 10ms}",
+        &at(32, "heartbeat.frequency`: is less than a second"),
+    );
+    provider(
+        "heartbeat: {trigger: auto}",
+        &at(30, "heartbeat.trigger`: `auto` is not one of manual"),
     );
     provider("schedule: {timeout: 0s}", &at(29, "schedule.timeout`: is zero"));
     provider(

@@ -22,6 +22,8 @@ async fn scans_ages_and_lags_are_there_at_zero_from_the_start() {
     let expected = [
         "cuelight_scans_total{outcome=\"ok\"} 0",
         "cuelight_scans_total{outcome=\"failed\"} 0",
+        "cuelight_heartbeats_total{outcome=\"ok\"} 0",
+        "cuelight_heartbeats_total{outcome=\"failed\"} 0",
         "cuelight_scan_seconds_count 0",
         "cuelight_removals_held 0",
         "cuelight_oldest_event_seconds 0",

@@ -11,6 +11,7 @@ mod explained;
 mod explaining;
 mod false_removals;
 mod files;
+mod heartbeat;
 mod installed;
 mod kill;
 mod lagging;

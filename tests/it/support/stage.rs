@@ -274,6 +274,7 @@ fn settings(api: &str, storage: Storage) -> Config {
             initial_delay: Duration::ZERO,
             timeout: Duration::from_secs(60),
         },
+        heartbeat: Frequency::Manual,
     }];
     config.rules = Rules::default();
     config
