@@ -41,7 +41,7 @@ pub struct Fixture {
 
 impl Fixture {
     /// Creates `count` repositories with a file each and starts the program with this
-    /// `schedule.frequency`.
+    /// `schedule.frequency`, without a heartbeat.
     pub async fn start(count: usize, frequency: &str) -> Self {
         let github = FakeGitHub::start().await;
         let world = github.state();
@@ -60,7 +60,8 @@ impl Fixture {
              storage: {{ url: 'sqlite:{}' }}\n\
              integrations:\n  github:\n    - {{ host: github.com, apiBaseUrl: '{}', token: {TOKEN} }}\n\
              catalog:\n  providers:\n    github:\n      organization: acme\n\
-             \x20     schedule: {{ frequency: {frequency} }}\n",
+             \x20     schedule: {{ frequency: {frequency} }}\n\
+             \x20     heartbeat: {{ trigger: manual }}\n",
             dir.path().join("cuelight.db").display(),
             github.url(),
         );
