@@ -59,10 +59,8 @@ impl ViewFeed {
             let records = self.store.records(after, LOAD_PAGE).await?;
             let Some(last) = records.last() else { break };
             after = Some(last.key.clone());
-            for record in &records {
-                view = view.with_repository(record.to_entry());
-                look(record);
-            }
+            view = view.with_repositories(records.iter().map(RepoRecord::to_entry));
+            records.iter().for_each(&mut look);
         }
         self.publish(view.complete_to(seq));
         Ok(seq)

@@ -3,11 +3,19 @@
 //! It knows Backstage's rules and nothing else: no I/O, no clock, no async, nothing of the rest of
 //! this crate. Functions return what could be made *and* what was wrong, not one or the other.
 
+pub mod ancestry;
 pub mod annotations;
+pub mod cursor;
+pub mod filter;
 pub mod formats;
 pub mod identity;
+mod index;
 pub mod kinds;
+mod located;
+pub mod location_ref;
 pub mod merge;
+pub mod page;
+pub mod postings;
 pub mod problem;
 pub mod process;
 pub mod query;
@@ -16,6 +24,7 @@ pub mod relations;
 pub mod search;
 pub mod select;
 pub mod shape;
+pub mod uid;
 pub mod validate;
 pub mod view;
 pub mod yaml;

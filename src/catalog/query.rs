@@ -1,14 +1,9 @@
 //! What a reader may ask of the view, in the words of Backstage's catalog API.
 //!
-//! Parsing and meaning of `filter`, `fields` and the two forms of ordering. Cursors, predicates
-//! and full text are not here.
-
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
+//! What all questions share: `fields`, full text, the two forms of ordering, and why a question is
+//! refused. Filters are the business of [`super::filter`], cursors of [`super::cursor`].
 
 use serde_json::{Map, Value};
-
-use crate::catalog::search::Row;
 
 /// Why a query is refused; the words are those that Backstage's clients know.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,97 +23,18 @@ pub enum QueryError {
     /// An `orderField` has a wrong direction.
     #[error("Invalid order field order, must be asc or desc")]
     OrderField,
-}
-
-/// `filter=`: an entity matches when all statements of any of the alternatives hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Filter {
-    alternatives: Vec<Vec<Statement>>,
-}
-
-/// One statement of a filter, in lower case.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Statement {
-    key: String,
-    /// Any of these; none means that the key has to exist.
-    values: Vec<String>,
-}
-
-impl Filter {
-    /// Reads all `filter` parameters; `None` when they ask for nothing.
-    pub fn parse(params: &[String]) -> Result<Option<Self>, QueryError> {
-        let mut alternatives = Vec::new();
-        for param in params {
-            let statements = parse_statements(param)?;
-            if !statements.is_empty() {
-                alternatives.push(statements);
-            }
-        }
-        Ok((!alternatives.is_empty()).then_some(Self { alternatives }))
-    }
-
-    /// The filter in the form that is compared with [`marks`] of the same `hasher`.
-    pub(super) fn compile(&self, hasher: &RandomState) -> CompiledFilter {
-        let statement = |statement: &Statement| {
-            if statement.values.is_empty() {
-                return vec![mark(hasher, &statement.key, None)];
-            }
-            let values = statement.values.iter();
-            values.map(|value| mark(hasher, &statement.key, Some(value))).collect()
-        };
-        let all = |all: &Vec<Statement>| all.iter().map(statement).collect();
-        CompiledFilter(self.alternatives.iter().map(all).collect())
-    }
-}
-
-fn parse_statements(param: &str) -> Result<Vec<Statement>, QueryError> {
-    let mut statements: Vec<Statement> = Vec::new();
-    for text in param.split(',').map(str::trim).filter(|text| !text.is_empty()) {
-        let (key, value) = match text.split_once('=') {
-            Some((key, value)) => (key.trim().to_lowercase(), Some(value.trim().to_lowercase())),
-            None => (text.to_lowercase(), None),
-        };
-        if key.is_empty() {
-            return Err(QueryError::Statement(text.to_owned()));
-        }
-        match statements.iter_mut().find(|known| known.key == key) {
-            Some(known) => known.values.extend(value),
-            None => statements.push(Statement { key, values: value.into_iter().collect() }),
-        }
-    }
-    Ok(statements)
-}
-
-/// A filter as marks: any of (all of (any of)).
-pub(super) struct CompiledFilter(Vec<Vec<Vec<u64>>>);
-
-impl CompiledFilter {
-    /// Whether an entity with these marks matches.
-    pub(super) fn matches(&self, marks: &[u64]) -> bool {
-        let has = |mark: &u64| marks.binary_search(mark).is_ok();
-        self.0.iter().any(|all| all.iter().all(|any| any.iter().any(has)))
-    }
-}
-
-/// The marks of an entity, sorted: for each row that its key exists and that it has its value.
-///
-/// A mark is a 64-bit keyed hash, so that an entity's searchable facts take 16 bytes a row. Two
-/// facts share a mark once in 10^19; the key is new in every process and cannot be aimed at.
-pub(super) fn marks(hasher: &RandomState, rows: &[Row]) -> Box<[u64]> {
-    let mut marks: Vec<u64> = rows
-        .iter()
-        .flat_map(|row| {
-            let with_value = row.value.as_deref().map(|value| mark(hasher, &row.key, Some(value)));
-            with_value.into_iter().chain([mark(hasher, &row.key, None)])
-        })
-        .collect();
-    marks.sort_unstable();
-    marks.dedup();
-    marks.into()
-}
-
-fn mark(hasher: &RandomState, key: &str, value: Option<&str>) -> u64 {
-    hasher.hash_one((key, value))
+    /// A `query` is no predicate.
+    #[error("Invalid query: Validation error: {0}")]
+    Predicate(String),
+    /// A `$contains` asks for what the index cannot tell.
+    #[error("{0}")]
+    Contains(String),
+    /// A cursor of no text.
+    #[error("Cursor cannot be empty")]
+    EmptyCursor,
+    /// A cursor that we did not make.
+    #[error("Malformed cursor: {0}")]
+    Cursor(String),
 }
 
 /// `fields=`: the parts of each entity that are wanted.
@@ -267,4 +183,81 @@ pub enum Order {
     Values(OrderField),
     /// By several fields, then by uid; entities without a value come last.
     Fields(Vec<OrderField>),
+}
+
+/// `fullTextFilterTerm`: a text to look for in some fields.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FullText {
+    /// In lower case, without spaces around it; not empty.
+    pub term: String,
+    /// The keys to look under, in lower case; none means the order field, or else the uid.
+    pub fields: Vec<String>,
+}
+
+impl FullText {
+    /// `None` when the term asks for nothing.
+    pub fn new(term: &str, fields: impl IntoIterator<Item = String>) -> Option<Self> {
+        let term = term.trim().to_lowercase();
+        let fields = fields.into_iter().map(|field| field.trim().to_lowercase());
+        let fields = fields.filter(|field| !field.is_empty()).collect();
+        (!term.is_empty()).then_some(Self { term, fields })
+    }
+
+    /// Whether a value contains the term. As in SQL, `%` stands for any text and `_` for any
+    /// character: Backstage does not escape them.
+    pub fn matches(&self, value: &str) -> bool {
+        if !self.term.contains(['%', '_']) {
+            return value.contains(&self.term);
+        }
+        like(value, &format!("%{}%", self.term))
+    }
+}
+
+/// SQL's LIKE, in a time of value × pattern at most.
+fn like(value: &str, pattern: &str) -> bool {
+    let (value, pattern): (Vec<char>, Vec<char>) =
+        (value.chars().collect(), pattern.chars().collect());
+    let (mut at, mut part) = (0, 0);
+    // Where to go on when the text after the last `%` does not match here.
+    let mut again: Option<(usize, usize)> = None;
+    while at < value.len() {
+        match pattern.get(part) {
+            Some('%') => {
+                again = Some((at, part + 1));
+                part += 1;
+            }
+            Some(wanted) if *wanted == '_' || *wanted == value[at] => {
+                at += 1;
+                part += 1;
+            }
+            _ => {
+                let Some((from, rest)) = again else { return false };
+                again = Some((from + 1, rest));
+                (at, part) = (from + 1, rest);
+            }
+        }
+    }
+    pattern[part..].iter().all(|rest| *rest == '%')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_text_is_found_anywhere_and_knows_the_wildcards_of_sql() {
+        let check = |term: &str, value: &str, expected: bool| {
+            let text = FullText::new(term, []).unwrap();
+            assert_eq!(text.matches(value), expected, "{term} in {value}");
+        };
+        check(" Pay ", "the payments", true);
+        check("pay", "play", false);
+        check("p%y", "the plan for july", true);
+        check("p_y", "the play", false);
+        check("p_ay", "the play", true);
+        check("%", "", true);
+        check("_", "", false);
+        check("a%b%c", "xxaxxbxxbxx", false);
+        assert_eq!(FullText::new("  ", []), None);
+    }
 }

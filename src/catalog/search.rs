@@ -20,12 +20,14 @@ const SKIPPED: [&str; 7] = [
 ];
 
 /// One searchable fact of an entity.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// The dotted path in lower case; the items of a list share their list's path.
     pub key: String,
     /// The value in lower case; `None` when it is null or too long to be compared.
     pub value: Option<String>,
+    /// The value as it is written; `None` where `value` is.
+    pub original: Option<String>,
 }
 
 /// The rows of a final entity, each once, in the order of the entity.
@@ -44,10 +46,16 @@ pub fn rows(entity: &Value) -> Vec<Row> {
     rows.found
 }
 
+/// The row of a relation, as [`rows`] makes it; `None` when it is too long to be searchable.
+pub fn relation_row(kind: &str, target: &str) -> Option<Row> {
+    row(&format!("relations.{kind}"), &Value::from(target))
+}
+
 #[derive(Default)]
 struct Rows {
     found: Vec<Row>,
-    seen: HashSet<Row>,
+    /// Keys and values.
+    seen: HashSet<(String, Option<String>)>,
 }
 
 impl Rows {
@@ -78,23 +86,24 @@ impl Rows {
     }
 
     fn leaf(&mut self, path: &str, value: &Value) {
-        let key = path.to_lowercase();
-        let text = match value {
-            Value::String(text) => Some(text.clone()),
-            Value::Number(number) => Some(as_javascript(number)),
-            Value::Bool(flag) => Some(flag.to_string()),
-            Value::Null | Value::Array(_) | Value::Object(_) => None,
-        };
-        if units(&key) > TEXT_UNITS_MAX {
-            return;
-        }
-        let value =
-            text.filter(|text| units(text) <= TEXT_UNITS_MAX).map(|text| text.to_lowercase());
-        let row = Row { key, value };
-        if self.seen.insert(row.clone()) {
+        let Some(row) = row(path, value) else { return };
+        if self.seen.insert((row.key.clone(), row.value.clone())) {
             self.found.push(row);
         }
     }
+}
+
+fn row(path: &str, value: &Value) -> Option<Row> {
+    let key = path.to_lowercase();
+    let text = match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(as_javascript(number)),
+        Value::Bool(flag) => Some(flag.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    };
+    let original = text.filter(|text| units(text) <= TEXT_UNITS_MAX);
+    let value = original.as_ref().map(|text| text.to_lowercase());
+    (units(&key) <= TEXT_UNITS_MAX).then_some(Row { key, value, original })
 }
 
 fn units(text: &str) -> usize {
@@ -102,7 +111,7 @@ fn units(text: &str) -> usize {
 }
 
 /// A number as JavaScript writes it: plain between 1e-6 and 1e21, else with an exponent.
-fn as_javascript(number: &Number) -> String {
+pub(super) fn as_javascript(number: &Number) -> String {
     let Some(value) = number.as_f64().filter(|_| number.is_f64()) else {
         return number.to_string();
     };

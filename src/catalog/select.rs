@@ -1,15 +1,18 @@
-//! Finding entities in a view: by filter, in an order.
-//!
-//! Inverted indexes and kept orderings are not here yet: a filter looks at every entity's marks,
-//! an ordering by a field other than the name reads the entities that match.
+//! Finding entities in a view: by filter and full text, in an order; and what values they have.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::catalog::View;
-use crate::catalog::query::{Direction, Filter, Order, OrderField, marks};
-use crate::catalog::search::rows;
+use crate::catalog::cursor::Question;
+use crate::catalog::filter::Filter;
+use crate::catalog::page::Start;
+use crate::catalog::postings::Set;
+use crate::catalog::query::{Direction, FullText, Order, OrderField};
 use crate::catalog::view::ViewEntity;
+
+/// What a full text is looked for in when the question names neither fields nor an order.
+const FULL_TEXT_FIELD: &str = "metadata.uid";
 
 /// What a selection found.
 pub struct Selected {
@@ -19,87 +22,112 @@ pub struct Selected {
     pub distinct: usize,
 }
 
-impl Selected {
-    fn all(entities: Vec<Arc<ViewEntity>>) -> Self {
-        Self { distinct: entities.len(), entities }
-    }
-}
-
 impl View {
     /// The entities that match `filter`, in `order`.
     pub fn select(&self, filter: Option<&Filter>, order: &Order) -> Selected {
-        let filter = filter.map(|filter| filter.compile(&self.hasher));
-        let matches = |entity: &&Arc<ViewEntity>| {
-            filter.as_ref().is_none_or(|filter| filter.matches(self.marks(entity)))
+        let set = self.find(filter);
+        let distinct = match order {
+            Order::Values(field) => self.count_with_value(&set, &field.key),
+            _ => set.len(),
         };
-        if *order == Order::Ref {
-            let entities = self.slots.values().map(|slot| &slot.winner);
-            return Selected::all(entities.filter(matches).cloned().collect());
-        }
-        let by_uid = self.by_uid.values().filter_map(|entity_ref| self.entity(entity_ref));
-        let found: Vec<Arc<ViewEntity>> = by_uid.filter(matches).cloned().collect();
-        match order {
-            Order::Uid | Order::Ref => Selected::all(found),
-            Order::Values(field) => self.order_by_values(found, field),
-            Order::Fields(fields) => Selected::all(self.order_by_fields(found, fields)),
-        }
+        Selected { entities: self.cut(&set, order, 0, usize::MAX), distinct }
     }
 
-    /// `found` is in the order of uids, and the sorts here are stable.
-    fn order_by_values(&self, found: Vec<Arc<ViewEntity>>, field: &OrderField) -> Selected {
-        let mut distinct = 0;
-        let mut keyed = Vec::with_capacity(found.len());
-        for entity in found {
-            let values = self.values(&entity, &field.key);
-            distinct += usize::from(!values.is_empty());
-            keyed.extend(values.into_iter().map(|value| (value, Arc::clone(&entity))));
-        }
-        if field.direction == Direction::Descending {
-            keyed.reverse();
-        }
-        keyed.sort_by(|(a, _), (b, _)| directed(field.direction, a.cmp(b)));
-        Selected { entities: keyed.into_iter().map(|(_, entity)| entity).collect(), distinct }
-    }
-
-    fn order_by_fields(
+    /// Of the entities of `set` in `order` at most `limit` from `offset` on.
+    pub fn cut(
         &self,
-        found: Vec<Arc<ViewEntity>>,
-        fields: &[OrderField],
+        set: &Set,
+        order: &Order,
+        offset: usize,
+        limit: usize,
     ) -> Vec<Arc<ViewEntity>> {
-        let first_values = |entity: &ViewEntity| -> Vec<Option<String>> {
-            fields.iter().map(|f| self.values(entity, &f.key).into_iter().min()).collect()
+        let page = |order: Option<&OrderField>| {
+            let items = self.page(set, order, &Start::Offset(offset), limit);
+            items.into_iter().map(|(_, entity)| entity).collect()
         };
-        let mut keyed: Vec<_> =
-            found.into_iter().map(|entity| (first_values(&entity), entity)).collect();
-        keyed.sort_by(|(a, _), (b, _)| {
+        match order {
+            Order::Uid => page(None),
+            Order::Values(field) => page(Some(field)),
+            Order::Ref => {
+                let entities = self.slots.values().map(|slot| &slot.winner);
+                let found = entities.filter(|entity| set.contains(entity.number));
+                found.skip(offset).take(limit).cloned().collect()
+            }
+            Order::Fields(fields) => {
+                let sorted = self.by_fields(set, fields).into_iter();
+                sorted.skip(offset).take(limit).cloned().collect()
+            }
+        }
+    }
+
+    /// Who matches a filter; everybody where there is none.
+    pub fn find(&self, filter: Option<&Filter>) -> Set {
+        let numbers = self.entities.len();
+        let mut everybody = Set::empty(numbers);
+        // Every entity has a uid.
+        if let Some(posting) = self.index.with_key("metadata.uid") {
+            everybody.add(posting);
+        }
+        match filter {
+            Some(filter) => filter.find(&self.index, &everybody, numbers),
+            None => everybody,
+        }
+    }
+
+    /// Who matches the filter and the full text of a question.
+    pub fn find_all(&self, question: &Question) -> Set {
+        let mut set = self.find(question.filter.as_ref());
+        if let Some(text) = &question.text {
+            set.keep(&self.find_text(text, question.order.as_ref()));
+        }
+        set
+    }
+
+    fn find_text(&self, text: &FullText, order: Option<&OrderField>) -> Set {
+        let mut set = Set::empty(self.entities.len());
+        let field = order.map_or(FULL_TEXT_FIELD, |order| &order.key);
+        let named = text.fields.iter().map(String::as_str);
+        let otherwise = text.fields.is_empty().then_some(field);
+        for key in named.chain(otherwise) {
+            self.index.add_matching(key, |value| text.matches(value), &mut set);
+        }
+        set
+    }
+
+    fn by_fields(&self, set: &Set, fields: &[OrderField]) -> Vec<&Arc<ViewEntity>> {
+        let mut keyed = Vec::with_capacity(set.len());
+        set.for_each(|number| {
+            let Some(entity) = self.numbered(number) else { return };
+            let first = |field: &OrderField| {
+                let terms = super::index::of_key(&entity.terms, &field.key);
+                terms.iter().find_map(|term| term.value.as_deref())
+            };
+            keyed.push((fields.iter().map(first).collect::<Vec<_>>(), entity));
+        });
+        keyed.sort_by(|(a, one), (b, other)| {
             let each = fields.iter().zip(a.iter().zip(b)).map(|(field, pair)| match pair {
                 (Some(a), Some(b)) => directed(field.direction, a.cmp(b)),
                 (None, None) => Ordering::Equal,
                 (None, Some(_)) => Ordering::Greater,
                 (Some(_), None) => Ordering::Less,
             });
-            each.fold(Ordering::Equal, Ordering::then)
+            each.fold(Ordering::Equal, Ordering::then).then(one.uid.cmp(&other.uid))
         });
         keyed.into_iter().map(|(_, entity)| entity).collect()
     }
 
-    /// The searchable values of an entity under a lower-case key.
-    fn values(&self, entity: &ViewEntity, key: &str) -> Vec<String> {
-        let (kind, rest) = entity.entity_ref().split_once(':').unwrap_or_default();
-        let (namespace, name) = rest.split_once('/').unwrap_or_default();
-        match key {
-            "kind" => vec![kind.to_owned()],
-            "metadata.namespace" => vec![namespace.to_owned()],
-            "metadata.name" => vec![name.to_owned()],
-            _ => {
-                let rows = rows(&self.json(entity)).into_iter().filter(|row| row.key == key);
-                rows.filter_map(|row| row.value).collect()
+    /// The values of a lower-case key among the entities of `set`, as they are written, with how
+    /// many entities have each; in the order of the values.
+    pub fn facet<'a>(&'a self, set: &Set, key: &'a str) -> Vec<(&'a str, usize)> {
+        let mut values: Vec<(&str, usize)> = Vec::new();
+        for (term, posting) in self.index.from(key, None) {
+            let count = posting.len_within(set);
+            if let Some(value) = term.original().filter(|_| count > 0) {
+                values.push((value, count));
             }
         }
-    }
-
-    fn marks<'a>(&self, entity: &'a ViewEntity) -> &'a [u64] {
-        entity.marks.get_or_init(|| marks(&self.hasher, &rows(&self.json(entity))))
+        values.sort_unstable();
+        values
     }
 }
 

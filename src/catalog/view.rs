@@ -3,21 +3,28 @@
 //! # Promises
 //! - A view depends on what its repositories claim, not on the order in which they came.
 //! - [`View::with_repository`] costs in proportion to what changed: only the entities of that
-//!   repository and those its relations touch are made anew.
-//! - An entity is kept once, as text. What follows from it (relations as text, etag, what search
-//!   needs) is made when it is first asked for.
+//!   repository and those its relations touch are made anew, and of the index only their terms.
+//! - An entity is kept once, as text. Its relations as text and its etag are made when they are
+//!   first asked for.
 //!
 //! Finding entities by more than their ref or uid is the business of [`super::select`].
 
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::BuildHasher;
 use std::sync::{Arc, OnceLock};
 
-use imbl::{OrdMap, OrdSet};
+use imbl::{OrdMap, OrdSet, Vector};
 use serde_json::Value;
 
+pub use crate::catalog::located::LocatedProblem;
+
+use crate::catalog::identity;
+use crate::catalog::index::{Index, Term, of_key};
 use crate::catalog::merge::{Claim, Edge, RepoEntry, RepoId, Repository, sort_claims, tail};
-use crate::catalog::{Problem, identity};
+use crate::catalog::postings::Set;
+use crate::catalog::search::{relation_row, rows};
+use crate::catalog::uid::Uid;
 
 /// A snapshot of the catalog. Cloning is cheap.
 #[derive(Clone, Default)]
@@ -25,12 +32,17 @@ pub struct View {
     seq: u64,
     is_complete: bool,
     counts: Counts,
-    repositories: OrdMap<RepoId, Arc<Repository>>,
+    pub(super) repositories: OrdMap<RepoId, Arc<Repository>>,
     pub(super) slots: OrdMap<Arc<str>, Slot>,
-    pub(super) by_uid: OrdMap<Uid, Arc<str>>,
+    pub(super) by_uid: OrdMap<Uid, u32>,
+    /// By number; numbers of entities that went are used again.
+    pub(super) entities: Vector<Option<Arc<ViewEntity>>>,
+    free: Vector<u32>,
+    pub(super) index: Index,
     edges: OrdSet<DeclaredEdge>,
-    contested: OrdSet<Arc<str>>,
-    pub(super) hasher: RandomState,
+    pub(super) contested: OrdSet<Arc<str>>,
+    /// Another one in every view that was begun afresh.
+    load: RandomState,
 }
 
 /// What a view holds, in numbers.
@@ -57,27 +69,19 @@ impl Slot {
         [&self.winner.claim].into_iter().chain(self.others.iter().flat_map(|others| others.iter()))
     }
 
-    fn conflicts(&self) -> impl Iterator<Item = &Arc<Claim>> {
+    pub(super) fn conflicts(&self) -> impl Iterator<Item = &Arc<Claim>> {
         let others = self.others.iter().flat_map(|others| others.iter());
         others.filter(|claim| claim.conflicts_with(&self.winner.claim))
     }
 }
 
-/// The bytes of an entity's uid: a third of its text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Uid([u8; 16]);
-
-impl Uid {
-    fn of(entity_ref: &str) -> Self {
-        Self::parse(&identity::uid(entity_ref)).expect("uids are made in the form of a UUID")
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let digits = text.replace('-', "");
-        let is_uid = text.len() == 36 && digits.len() == 32;
-        let number = is_uid.then(|| u128::from_str_radix(&digits, 16).ok()).flatten()?;
-        Some(Self(number.to_be_bytes()))
-    }
+/// Whose entities a change of claims changes.
+#[derive(Default)]
+struct Touched {
+    /// Refs that have another claim now.
+    claims: BTreeSet<Arc<str>>,
+    /// Relations that came or went, by the ref that shows them.
+    edges: BTreeMap<Arc<str>, Vec<Edge>>,
 }
 
 /// A relation and the entity that declares it, in the order in which they are shown.
@@ -89,9 +93,12 @@ struct DeclaredEdge {
 
 /// An entity of the catalog.
 pub struct ViewEntity {
-    claim: Arc<Claim>,
+    pub(super) number: u32,
+    pub(super) uid: Uid,
+    pub(super) claim: Arc<Claim>,
+    /// What the index holds of it, sorted.
+    pub(super) terms: Box<[Arc<Term>]>,
     derived: OnceLock<Derived>,
-    pub(super) marks: OnceLock<Box<[u64]>>,
 }
 
 struct Derived {
@@ -100,8 +107,8 @@ struct Derived {
 }
 
 impl ViewEntity {
-    fn new(claim: Arc<Claim>) -> Arc<Self> {
-        Arc::new(Self { claim, derived: OnceLock::new(), marks: OnceLock::new() })
+    fn new(number: u32, uid: Uid, claim: Arc<Claim>, terms: Box<[Arc<Term>]>) -> Arc<Self> {
+        Arc::new(Self { number, uid, claim, terms, derived: OnceLock::new() })
     }
 
     /// `kind:namespace/name`, in lower case.
@@ -109,23 +116,31 @@ impl ViewEntity {
         &self.claim.entity_ref
     }
 
+    /// `metadata.uid`.
+    pub fn uid(&self) -> Uid {
+        self.uid
+    }
+
+    /// Whether it is the Location that was made for a catalog file.
+    pub fn is_generated(&self) -> bool {
+        self.claim.generated
+    }
+
     /// The repository that declares it.
     pub fn repository(&self) -> &RepoId {
         &self.claim.origin.repository
     }
-}
 
-/// A problem and where it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LocatedProblem {
-    /// `github.com`
-    pub host: Arc<str>,
-    /// `owner/name`
-    pub repository: Box<str>,
-    /// The branch of the file.
-    pub branch: Box<str>,
-    /// The problem.
-    pub problem: Problem,
+    /// Whether it is in a set of the same view.
+    pub fn is_in(&self, set: &Set) -> bool {
+        set.contains(self.number)
+    }
+
+    /// Its searchable values under a lower-case key, as they are written, in the order of their
+    /// lower case.
+    pub fn values<'a>(&'a self, key: &str) -> impl Iterator<Item = &'a str> {
+        of_key(&self.terms, key).iter().filter_map(|term| term.original())
+    }
 }
 
 impl View {
@@ -155,15 +170,29 @@ impl View {
         Counts { repositories: self.repositories.len(), entities: self.slots.len(), ..self.counts }
     }
 
+    /// The same for every view that holds the same changes since the same load, and for no other
+    /// of this process.
+    pub fn stamp(&self) -> u64 {
+        self.load.hash_one((self.seq, self.is_complete))
+    }
+
     /// The view with `entry` in place of what the repository held before.
     #[must_use]
     pub fn with_repository(&self, entry: RepoEntry) -> Self {
+        self.with_repositories([entry])
+    }
+
+    /// The same with many repositories, for the price of what they change together.
+    #[must_use]
+    pub fn with_repositories(&self, entries: impl IntoIterator<Item = RepoEntry>) -> Self {
         let mut next = self.clone();
-        next.seq = next.seq.max(entry.seq);
-        let old = self.repositories.get(&RepoId::new(&entry.host, entry.id));
-        let new = Arc::new(Repository::new(entry, old.map(|old| &**old)));
-        next.repositories.insert(new.id.clone(), Arc::clone(&new));
-        next.exchange(old.map(|old| &**old), Some(&new));
+        for entry in entries {
+            next.seq = next.seq.max(entry.seq);
+            let old = next.repositories.get(&RepoId::new(&entry.host, entry.id)).cloned();
+            let new = Arc::new(Repository::new(entry, old.as_deref()));
+            next.repositories.insert(new.id.clone(), Arc::clone(&new));
+            next.exchange(old.as_deref(), Some(&new));
+        }
         next
     }
 
@@ -189,7 +218,7 @@ impl View {
             by_ref
         };
         let (gone, mut come) = (claims(old), claims(new));
-        let mut touched = BTreeSet::new();
+        let mut touched = Touched::default();
         for (entity_ref, gone) in gone {
             let come = come.remove(&entity_ref).unwrap_or_default();
             let is_same = gone.len() == come.len()
@@ -201,20 +230,16 @@ impl View {
         for (entity_ref, come) in come {
             self.reclaim(entity_ref, &[], come, &mut touched);
         }
-        for source in touched {
-            if let Some(slot) = self.slots.get_mut(&source) {
-                slot.winner = ViewEntity::new(Arc::clone(&slot.winner.claim));
-            }
-        }
+        self.renew(touched);
     }
 
-    /// Exchanges claims on one ref and adds to `touched` whose relations that changes.
+    /// Exchanges claims on one ref and adds to `touched` whose entities that changes.
     fn reclaim(
         &mut self,
         entity_ref: Arc<str>,
         gone: &[Arc<Claim>],
         come: Vec<Arc<Claim>>,
-        touched: &mut BTreeSet<Arc<str>>,
+        touched: &mut Touched,
     ) {
         let slot = self.slots.get(&entity_ref).cloned();
         let mut claims = come;
@@ -226,37 +251,90 @@ impl View {
         sort_claims(&mut claims);
         let mut claims = claims.into_iter();
         let winner = claims.next();
-        let old_winner = slot.as_ref().map(|slot| &slot.winner);
-        self.exchange_edges(old_winner.map(|old| &*old.claim), winner.as_deref(), touched);
+        let old = slot.map(|slot| slot.winner);
+        self.exchange_edges(old.as_ref().map(|old| &*old.claim), winner.as_deref(), touched);
         self.contested.remove(&entity_ref);
-        let Some(winner) = winner else {
+        let Some(claim) = winner else {
             self.slots.remove(&entity_ref);
-            self.by_uid.remove(&Uid::of(&entity_ref));
+            if let Some(old) = old {
+                self.forget(&old);
+            }
             return;
         };
-        let others: Vec<Arc<Claim>> = claims.collect();
-        let slot = Slot {
-            winner: match old_winner {
-                Some(old) if Arc::ptr_eq(&old.claim, &winner) => Arc::clone(old),
-                _ => ViewEntity::new(winner),
-            },
-            others: (!others.is_empty()).then(|| others.into()),
+        let winner = match old {
+            Some(old) if Arc::ptr_eq(&old.claim, &claim) => old,
+            old => {
+                touched.claims.insert(Arc::clone(&entity_ref));
+                self.replace(old.as_deref(), claim)
+            }
         };
+        let others: Vec<Arc<Claim>> = claims.collect();
+        let slot = Slot { winner, others: (!others.is_empty()).then(|| others.into()) };
         let conflicts = slot.conflicts().count();
         self.counts.problems += conflicts;
         if conflicts > 0 {
             self.contested.insert(Arc::clone(&entity_ref));
         }
-        self.by_uid.insert(Uid::of(&entity_ref), Arc::clone(&entity_ref));
         self.slots.insert(entity_ref, slot);
     }
 
-    fn exchange_edges(
-        &mut self,
-        old: Option<&Claim>,
-        new: Option<&Claim>,
-        touched: &mut BTreeSet<Arc<str>>,
-    ) {
+    /// The entity of a claim in place of `old`, with the terms that the index holds so far.
+    fn replace(&mut self, old: Option<&ViewEntity>, claim: Arc<Claim>) -> Arc<ViewEntity> {
+        if let Some(old) = old {
+            return ViewEntity::new(old.number, old.uid, claim, old.terms.clone());
+        }
+        let uid = Uid::of(&claim.entity_ref);
+        let number = self.free.pop_back().unwrap_or_else(|| {
+            self.entities.push_back(None);
+            u32::try_from(self.entities.len() - 1).expect("fewer entities than fit into memory")
+        });
+        self.by_uid.insert(uid, number);
+        ViewEntity::new(number, uid, claim, Box::default())
+    }
+
+    fn forget(&mut self, entity: &ViewEntity) {
+        self.index.exchange(entity.number, &entity.terms, Vec::new());
+        self.entities.set(entity.number as usize, None);
+        self.free.push_back(entity.number);
+        self.by_uid.remove(&entity.uid);
+    }
+
+    /// Makes the touched entities anew and exchanges their terms in the index.
+    fn renew(&mut self, touched: Touched) {
+        let Touched { claims, mut edges } = touched;
+        for entity_ref in claims {
+            edges.remove(&entity_ref);
+            let Some(old) = self.entity(&entity_ref).cloned() else { continue };
+            let mut text = Vec::new();
+            let tail = self.tail(&old.claim);
+            old.claim.write(&old.uid.to_string(), None, &tail, &mut text);
+            let terms = self.index.exchange(old.number, &old.terms, rows(&parse(&text)));
+            self.put(ViewEntity::new(old.number, old.uid, Arc::clone(&old.claim), terms));
+        }
+        for (source, changed) in edges {
+            let Some(old) = self.entity(&source).cloned() else { continue };
+            let mut terms = old.terms.to_vec();
+            for edge in changed {
+                let Some(row) = relation_row(&edge.kind, &edge.target) else { continue };
+                if self.is_declared(&edge) {
+                    self.index.add(old.number, &mut terms, row);
+                } else {
+                    self.index.take(old.number, &mut terms, row);
+                }
+            }
+            let claim = Arc::clone(&old.claim);
+            self.put(ViewEntity::new(old.number, old.uid, claim, terms.into()));
+        }
+    }
+
+    fn put(&mut self, entity: Arc<ViewEntity>) {
+        self.entities.set(entity.number as usize, Some(Arc::clone(&entity)));
+        if let Some(slot) = self.slots.get_mut(&entity.claim.entity_ref) {
+            slot.winner = entity;
+        }
+    }
+
+    fn exchange_edges(&mut self, old: Option<&Claim>, new: Option<&Claim>, touched: &mut Touched) {
         let declared = |claim: Option<&Claim>| -> BTreeSet<DeclaredEdge> {
             let Some(claim) = claim else { return BTreeSet::new() };
             let declarer = &claim.entity_ref;
@@ -264,14 +342,21 @@ impl View {
             edges.map(|edge| DeclaredEdge { edge, declarer: Arc::clone(declarer) }).collect()
         };
         let (old, new) = (declared(old), declared(new));
-        for edge in old.difference(&new) {
-            self.edges.remove(edge);
-            touched.insert(Arc::clone(&edge.edge.source));
+        for edge in old.symmetric_difference(&new) {
+            if new.contains(edge) {
+                self.edges.insert(edge.clone());
+            } else {
+                self.edges.remove(edge);
+            }
+            let source = Arc::clone(&edge.edge.source);
+            touched.edges.entry(source).or_default().push(edge.edge.clone());
         }
-        for edge in new.difference(&old) {
-            self.edges.insert(edge.clone());
-            touched.insert(Arc::clone(&edge.edge.source));
-        }
+    }
+
+    /// Whether anybody declares this relation.
+    fn is_declared(&self, edge: &Edge) -> bool {
+        let from = DeclaredEdge { edge: edge.clone(), declarer: Arc::from("") };
+        self.edges.range(from..).next().is_some_and(|declared| declared.edge == *edge)
     }
 
     /// The entity of a ref, given in lower case.
@@ -281,14 +366,24 @@ impl View {
 
     /// The entity of a uid.
     pub fn entity_by_uid(&self, uid: &str) -> Option<&Arc<ViewEntity>> {
-        self.by_uid.get(&Uid::parse(uid)?).and_then(|entity_ref| self.entity(entity_ref))
+        self.numbered(*self.by_uid.get(&Uid::parse(uid)?)?)
+    }
+
+    /// The entity with a number.
+    pub(super) fn numbered(&self, number: u32) -> Option<&Arc<ViewEntity>> {
+        self.entities.get(number as usize)?.as_ref()
     }
 
     /// Appends an entity of this view to `out`, as JSON.
     pub fn write_json(&self, entity: &ViewEntity, out: &mut Vec<u8>) {
-        let derived = entity.derived.get_or_init(|| self.derive(&entity.claim));
-        let uid = identity::uid(entity.entity_ref());
+        let derived = self.derived(entity);
+        let uid = entity.uid.to_string();
         entity.claim.write(&uid, Some(&derived.etag), &derived.tail, out);
+    }
+
+    /// `metadata.etag` of an entity of this view.
+    pub fn etag<'a>(&self, entity: &'a ViewEntity) -> &'a str {
+        &self.derived(entity).etag
     }
 
     /// An entity of this view as a tree; null when it is nested deeper than serde_json reads back
@@ -299,15 +394,21 @@ impl View {
         parse(&text)
     }
 
-    fn derive(&self, claim: &Claim) -> Derived {
+    fn derived<'a>(&self, entity: &'a ViewEntity) -> &'a Derived {
+        entity.derived.get_or_init(|| {
+            let tail = self.tail(&entity.claim);
+            let mut text = Vec::new();
+            entity.claim.write(&entity.uid.to_string(), None, &tail, &mut text);
+            let etag = identity::etag(&parse(&text));
+            Derived { tail: tail.into(), etag: etag.into() }
+        })
+    }
+
+    fn tail(&self, claim: &Claim) -> String {
         let mut relations: Vec<(&str, &str)> =
             self.edges_of(&claim.entity_ref).map(|edge| (&*edge.kind, &*edge.target)).collect();
         relations.dedup();
-        let tail = tail(relations.into_iter(), claim.stale.as_deref());
-        let mut text = Vec::new();
-        claim.write(&identity::uid(&claim.entity_ref), None, &tail, &mut text);
-        let etag = identity::etag(&parse(&text));
-        Derived { tail: tail.into(), etag: etag.into() }
+        tail(relations.into_iter(), claim.stale.as_deref())
     }
 
     fn edges_of(&self, source: &Arc<str>) -> impl Iterator<Item = &Edge> {
@@ -347,47 +448,9 @@ impl View {
         }
         (entities, repository.problems.len() + conflicts)
     }
-
-    /// All problems, by repository, file and place.
-    pub fn problems(&self) -> Vec<LocatedProblem> {
-        let stored = self.repositories.values().flat_map(|repository| {
-            let problems = repository.problems.iter();
-            problems.map(|(branch, problem)| located(repository, branch, problem.clone()))
-        });
-        let slots = self.contested.iter().filter_map(|entity_ref| self.slots.get(entity_ref));
-        let conflicts = slots.flat_map(|slot| {
-            let winner = &slot.winner.claim;
-            let winner_name = self.repository(&winner.origin.repository).map(|r| &*r.full_name);
-            slot.conflicts().filter_map(move |loser| {
-                let problem = loser.conflict(winner, winner_name.unwrap_or_default());
-                let repository = self.repository(&loser.origin.repository)?;
-                Some(located(repository, &loser.origin.branch, problem))
-            })
-        });
-        let mut problems: Vec<LocatedProblem> = stored.chain(conflicts).collect();
-        problems.sort_by(|a, b| a.place().cmp(&b.place()));
-        problems
-    }
-}
-
-impl LocatedProblem {
-    fn place(&self) -> impl Ord + '_ {
-        let problem = &self.problem;
-        let file = (&*self.repository, &*self.host, &*problem.path, &*self.branch);
-        (file, problem.line, problem.column, problem.code, &problem.entity_ref, &problem.message)
-    }
 }
 
 /// Text of ours as a tree; null when it is too deep, see [`View::json`].
 fn parse(text: &[u8]) -> Value {
     serde_json::from_slice(text).unwrap_or_default()
-}
-
-fn located(repository: &Repository, branch: &str, problem: Problem) -> LocatedProblem {
-    LocatedProblem {
-        host: Arc::clone(&repository.id.host),
-        repository: repository.full_name.clone(),
-        branch: branch.into(),
-        problem,
-    }
 }

@@ -4,6 +4,7 @@
 //! knows the request that the body repeats.
 
 use std::convert::Infallible;
+use std::hash::{DefaultHasher, Hasher as _};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,8 +12,8 @@ use std::vec;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hyper::body::Frame;
@@ -169,6 +170,45 @@ pub fn json_text(text: Vec<u8>) -> Response {
     ([(CONTENT_TYPE, JSON)], text).into_response()
 }
 
+/// A JSON answer with a tag that follows from its text, so that whoever has it already need not
+/// get it again.
+pub fn tagged(text: Vec<u8>) -> Response {
+    // The hasher's keys are fixed: all replicas give the same text the same tag.
+    let mut hasher = DefaultHasher::new();
+    hasher.write(&text);
+    let tag = format!("W/\"{:x}-{:016x}\"", text.len(), hasher.finish());
+    tagged_text(text, &tag)
+}
+
+/// A JSON answer with this tag.
+pub fn tagged_text(text: Vec<u8>, tag: &str) -> Response {
+    with_tag(json_text(text), tag)
+}
+
+fn with_tag(mut response: Response, tag: &str) -> Response {
+    if let Ok(tag) = HeaderValue::from_str(tag) {
+        response.headers_mut().insert(ETAG, tag);
+    }
+    response
+}
+
+/// Answers 304 in place of what the client has already, by its `If-None-Match`.
+pub async fn answer_not_modified(request: Request, next: Next) -> Response {
+    let is_read = [Method::GET, Method::HEAD].contains(request.method());
+    let held: Vec<HeaderValue> =
+        request.headers().get_all(IF_NONE_MATCH).iter().filter(|_| is_read).cloned().collect();
+    let response = next.run(request).await;
+    let tag = response.headers().get(ETAG).filter(|_| response.status() == StatusCode::OK);
+    let Some(tag) = tag.and_then(|tag| tag.to_str().ok()) else { return response };
+    let held = held.iter().filter_map(|held| held.to_str().ok());
+    let mut held = held.flat_map(|list| list.split(',')).map(str::trim);
+    let opaque = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).to_owned();
+    if !held.any(|held| held == "*" || opaque(held) == opaque(tag)) {
+        return response;
+    }
+    with_tag(StatusCode::NOT_MODIFIED.into_response(), tag)
+}
+
 /// A page of a longer list, as all lists of our own API are answered.
 #[derive(Debug, Serialize)]
 pub struct Page<T> {
@@ -208,10 +248,12 @@ impl EntityList {
     pub fn into_response(mut self) -> Response {
         let mut first = self.opening.as_bytes().to_vec();
         if self.write_chunk(&mut first) {
-            return json_text(first);
+            return tagged(first);
         }
+        // Too large to be read before it is sent: it is the same while nothing at all changes.
+        let tag = format!("W/\"view-{:016x}\"", self.view.stamp());
         let body = EntityBody { list: self, first: Some(first), is_done: false };
-        ([(CONTENT_TYPE, JSON)], Body::new(body)).into_response()
+        with_tag(([(CONTENT_TYPE, JSON)], Body::new(body)).into_response(), &tag)
     }
 
     /// Appends entities until the chunk is full (false) or all is written (true).

@@ -12,8 +12,10 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::predicate::{And, DefaultPredicate, Predicate, SizeAbove};
+use tower_http::compression::{CompressionLayer, CompressionLevel};
 
-use crate::http::answer::render_errors;
+use crate::http::answer::{answer_not_modified, render_errors};
 use crate::http::auth::{Guard, require};
 use crate::http::state::{Shared, route};
 use crate::http::{
@@ -21,6 +23,9 @@ use crate::http::{
 };
 
 pub use crate::http::state::{Info, InternalState, ProviderInfo, Webhooks};
+
+/// Answers from which on compression saves a packet.
+const COMPRESSED_BYTES_MIN: u64 = 1024;
 
 /// All routes of the internal listener.
 pub fn router(state: InternalState) -> Router {
@@ -31,7 +36,8 @@ pub fn router(state: InternalState) -> Router {
     let guarded = |routes: Router<Shared>| {
         let routes = routes.fallback(empty).method_not_allowed_fallback(empty);
         let routes = routes.layer(aged.clone());
-        routes.layer(guard.clone()).layer(from_fn(render_errors))
+        let routes = routes.layer(guard.clone()).layer(from_fn(render_errors));
+        routes.layer(from_fn(answer_not_modified)).layer(compression())
     };
     let own = cuelight_api::routes().merge(operate_api::routes()).merge(explain_api::routes());
     let own = own.merge(preview_api::routes());
@@ -46,6 +52,13 @@ pub fn router(state: InternalState) -> Router {
         .layer(CatchPanicLayer::new())
 }
 
+/// Gzip, br or zstd, as the client prefers, and none for event streams. Answers are made anew for
+/// each request, so the quickest level is the best one.
+fn compression() -> CompressionLayer<And<DefaultPredicate, SizeAbove>> {
+    let large = DefaultPredicate::new().and(SizeAbove::new(COMPRESSED_BYTES_MIN));
+    CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(large)
+}
+
 const INDEX: &str = "cuelight: a software catalog that follows GitHub
 
 /health                            how every dependency is
@@ -55,6 +68,9 @@ const INDEX: &str = "cuelight: a software catalog that follows GitHub
 /api/catalog/entities/by-query
 /api/catalog/entities/by-name/KIND/NAMESPACE/NAME
 /api/catalog/entities/by-uid/UID
+/api/catalog/entity-facets         which values a key has: ?facet=kind
+/api/catalog/locations             the catalog files
+/api/catalog/openapi.json          all end points, for machines
 /api/catalog/refresh               POST {\"entityRef\": \"component:default/name\"}
 /api/cuelight/v1/status            what cuelight is doing
 /api/cuelight/v1/repositories      what it knows of each repository

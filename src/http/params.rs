@@ -125,3 +125,44 @@ pub fn only_text(
     }
     Ok(text.to_owned())
 }
+
+/// The text under `name`; `None` when there is none.
+pub fn text(body: &Map<String, Value>, name: &str) -> Result<Option<String>, ApiError> {
+    match body.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(ApiError::input(format!("request/body/{name} must be string"))),
+    }
+}
+
+/// The whole number under `name`, not negative; `None` when there is none.
+pub fn number(body: &Map<String, Value>, name: &str) -> Result<Option<usize>, ApiError> {
+    let Some(value) = body.get(name) else { return Ok(None) };
+    let wrong = |what| Err(ApiError::input(format!("request/body/{name} must be {what}")));
+    match value.as_i64() {
+        // Beyond what is counted there is nothing either.
+        None if value.is_u64() => Ok(Some(usize::MAX)),
+        None => wrong("integer"),
+        Some(number) => usize::try_from(number).map(Some).or_else(|_| wrong(">= 0")),
+    }
+}
+
+/// The list of texts under `name`; `None` when there is none.
+pub fn text_list(body: &Map<String, Value>, name: &str) -> Result<Option<Vec<String>>, ApiError> {
+    let Some(value) = body.get(name) else { return Ok(None) };
+    let Value::Array(items) = value else {
+        return Err(ApiError::input(format!("request/body/{name} must be array")));
+    };
+    let text = |(index, item): (usize, &Value)| {
+        let message = || ApiError::input(format!("request/body/{name}/{index} must be string"));
+        item.as_str().map(str::to_owned).ok_or_else(message)
+    };
+    items.iter().enumerate().map(text).collect::<Result<_, _>>().map(Some)
+}
+
+/// The same, where there has to be one.
+pub fn required_texts(body: &Map<String, Value>, name: &str) -> Result<Vec<String>, ApiError> {
+    text_list(body, name)?.ok_or_else(|| {
+        ApiError::input(format!("request/body must have required property '{name}'"))
+    })
+}

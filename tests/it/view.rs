@@ -1,9 +1,14 @@
 //! The merged view: who wins a ref, what relations and statuses show, and that the order in which
 //! repositories come does not matter.
 
+mod pages;
+
 use std::collections::BTreeMap;
 
-use cuelight::catalog::query::{Filter, Order, OrderField};
+use cuelight::catalog::filter::Filter;
+use cuelight::catalog::query::{Order, OrderField};
+use cuelight::catalog::search::rows;
+use cuelight::catalog::view::ViewEntity;
 use cuelight::catalog::{
     AllowedKinds, Code, Entity, Problem, RepoEntry, RepoId, Source, View, process_file,
 };
@@ -276,16 +281,35 @@ fn problem(path: &str) -> Problem {
     }
 }
 
+/// Every row of an entity is in the index, and nothing else under its keys.
+fn assert_index_holds(view: &View, entity: &ViewEntity) {
+    let mut expected: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for row in rows(&view.json(entity)) {
+        expected.entry(row.key).or_default().extend(row.original);
+    }
+    for (key, mut values) in expected {
+        values.sort();
+        let mut held: Vec<String> = entity.values(&key).map(str::to_owned).collect();
+        held.sort();
+        assert_eq!(held, values, "{} {key}", entity.entity_ref());
+    }
+}
+
 /// Everything that can be seen of a view.
 fn seen(view: &View) -> Value {
     let by_ref = view.select(None, &Order::Ref).entities;
     let by_uid = view.select(None, &Order::Uid).entities;
     let titled = Filter::parse(&["metadata.title=one,relations.dependsOn".to_owned()]).unwrap();
     let found = view.select(titled.as_ref(), &Order::Ref).entities;
-    let refs = |entities: &[std::sync::Arc<cuelight::catalog::view::ViewEntity>]| {
+    let refs = |entities: &[std::sync::Arc<ViewEntity>]| {
         entities.iter().map(|entity| entity.entity_ref().to_owned()).collect::<Vec<_>>()
     };
+    let facets =
+        ["metadata.title", "metadata.uid", "relations.dependson", "relations.dependencyof"];
+    let all = view.find(None);
+    by_ref.iter().for_each(|entity| assert_index_holds(view, entity));
     json!({
+        "facets": facets.map(|facet| json!(view.facet(&all, facet))),
         "entities": by_ref.iter().map(|entity| view.json(entity)).collect::<Vec<_>>(),
         "by_uid": refs(&by_uid),
         "found": refs(&found),

@@ -97,13 +97,25 @@ impl InternalApi {
         Self { router, engine, view: sender, health }
     }
 
+    /// The routes.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
     /// Sends a request.
     pub async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        let response = self.router().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.unwrap();
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         Answer { status: parts.status, headers: parts.headers, text }
+    }
+
+    /// Sends a request and answers what comes back, which need not be text.
+    pub async fn bytes(&self, request: Request<Body>) -> (HeaderMap, Vec<u8>) {
+        let response = self.router().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        (parts.headers, to_bytes(body, usize::MAX).await.unwrap().to_vec())
     }
 
     /// GETs a path.

@@ -1,0 +1,281 @@
+//! Sets of entities by number: the kept ones of an index, and those that a query works out.
+//!
+//! A [`Posting`] is kept and shared between snapshots: to add or remove a number copies little,
+//! whether it holds one entity or all of them. A [`Set`] belongs to one query: a bit an entity.
+
+use std::sync::Arc;
+
+/// Numbers that are kept as a list; more of them are kept as bits. A list of this size is copied
+/// within a microsecond, and spread bits take no more than it.
+const LIST_MAX: usize = 256;
+
+/// Words of 64 bits in a piece, the part that a change copies.
+const PIECE_WORDS: usize = 16;
+
+const PIECE_BITS: usize = PIECE_WORDS * 64;
+
+type Piece = Arc<[u64; PIECE_WORDS]>;
+
+/// Which entities have something in common; never empty.
+#[derive(Clone, Debug)]
+pub(super) enum Posting {
+    One(u32),
+    /// Sorted.
+    Few(Arc<[u32]>),
+    Many(Arc<Bits>),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Bits {
+    len: usize,
+    pieces: Vec<Option<Piece>>,
+}
+
+impl Posting {
+    /// Adds a number.
+    pub(super) fn insert(&mut self, number: u32) {
+        match self {
+            Self::One(one) if *one == number => {}
+            Self::One(one) => {
+                let pair = [number.min(*one), number.max(*one)];
+                *self = Self::Few(pair.into());
+            }
+            Self::Few(list) => {
+                let Err(at) = list.binary_search(&number) else { return };
+                let grown = list[..at].iter().chain([&number]).chain(&list[at..]).copied();
+                *self = if list.len() < LIST_MAX {
+                    Self::Few(grown.collect())
+                } else {
+                    let mut bits = Bits { len: 0, pieces: Vec::new() };
+                    grown.for_each(|number| bits.insert(number));
+                    Self::Many(Arc::new(bits))
+                };
+            }
+            Self::Many(bits) => Arc::make_mut(bits).insert(number),
+        }
+    }
+
+    /// Removes a number; answers whether none is left, and then is of no more use.
+    pub(super) fn remove(&mut self, number: u32) -> bool {
+        match self {
+            Self::One(one) => *one == number,
+            Self::Few(list) => {
+                let kept: Vec<u32> = list.iter().copied().filter(|kept| *kept != number).collect();
+                match kept.as_slice() {
+                    [] => return true,
+                    [one] => *self = Self::One(*one),
+                    _ => *self = Self::Few(kept.into()),
+                }
+                false
+            }
+            Self::Many(bits) => {
+                let bits = Arc::make_mut(bits);
+                bits.remove(number);
+                // Half, so that a set of about this size does not change its form all the time.
+                if bits.len <= LIST_MAX / 2 {
+                    let mut kept = Vec::with_capacity(bits.len);
+                    bits.for_each(|number| kept.push(number));
+                    *self = Self::Few(kept.into());
+                }
+                false
+            }
+        }
+    }
+
+    /// How many it holds.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Few(list) => list.len(),
+            Self::Many(bits) => bits.len,
+        }
+    }
+
+    /// How many of it are in `set`.
+    pub(super) fn len_within(&self, set: &Set) -> usize {
+        match self {
+            Self::One(one) => usize::from(set.contains(*one)),
+            Self::Few(list) => list.iter().filter(|number| set.contains(**number)).count(),
+            Self::Many(bits) => {
+                let words = |(at, piece): (usize, &Option<Piece>)| {
+                    let words = set.0.get(at * PIECE_WORDS..).unwrap_or_default();
+                    let piece = piece.iter().flat_map(|piece| piece.iter());
+                    piece.zip(words).map(|(a, b)| (a & b).count_ones() as usize).sum::<usize>()
+                };
+                bits.pieces.iter().enumerate().map(words).sum()
+            }
+        }
+    }
+
+    /// Calls `each` with every number, in order.
+    pub(super) fn for_each(&self, mut each: impl FnMut(u32)) {
+        match self {
+            Self::One(one) => each(*one),
+            Self::Few(list) => list.iter().copied().for_each(each),
+            Self::Many(bits) => bits.for_each(each),
+        }
+    }
+}
+
+impl Bits {
+    fn word(&mut self, number: u32) -> (&mut u64, u64) {
+        let (piece, bit) = (number as usize / PIECE_BITS, number as usize % PIECE_BITS);
+        if self.pieces.len() <= piece {
+            self.pieces.resize(piece + 1, None);
+        }
+        let piece = self.pieces[piece].get_or_insert_with(|| Arc::new([0; PIECE_WORDS]));
+        (&mut Arc::make_mut(piece)[bit / 64], 1 << (bit % 64))
+    }
+
+    fn insert(&mut self, number: u32) {
+        let (word, bit) = self.word(number);
+        let is_new = *word & bit == 0;
+        *word |= bit;
+        self.len += usize::from(is_new);
+    }
+
+    fn remove(&mut self, number: u32) {
+        let (word, bit) = self.word(number);
+        let is_there = *word & bit != 0;
+        *word &= !bit;
+        self.len -= usize::from(is_there);
+    }
+
+    fn for_each(&self, mut each: impl FnMut(u32)) {
+        for (at, piece) in self.pieces.iter().enumerate() {
+            for (index, word) in piece.iter().flat_map(|piece| piece.iter()).enumerate() {
+                each_bit(*word, at * PIECE_BITS + index * 64, &mut each);
+            }
+        }
+    }
+}
+
+fn each_bit(mut word: u64, base: usize, each: &mut impl FnMut(u32)) {
+    while word != 0 {
+        let number = base + word.trailing_zeros() as usize;
+        each(u32::try_from(number).expect("numbers of entities are u32"));
+        word &= word - 1;
+    }
+}
+
+/// A set of entities of one view, a bit each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Set(Vec<u64>);
+
+impl Set {
+    /// Nothing, with room for numbers below `numbers`.
+    pub(super) fn empty(numbers: usize) -> Self {
+        Self(vec![0; numbers.div_ceil(64)])
+    }
+
+    /// Adds a number that there is room for.
+    pub(super) fn insert(&mut self, number: u32) {
+        self.0[number as usize / 64] |= 1 << (number % 64);
+    }
+
+    /// Adds all of a posting.
+    pub(super) fn add(&mut self, posting: &Posting) {
+        match posting {
+            Posting::Many(bits) => {
+                for (at, piece) in bits.pieces.iter().enumerate() {
+                    let Some(piece) = piece else { continue };
+                    let words = self.0.iter_mut().skip(at * PIECE_WORDS);
+                    words.zip(piece.iter()).for_each(|(word, more)| *word |= more);
+                }
+            }
+            few => few.for_each(|number| self.insert(number)),
+        }
+    }
+
+    /// Whether it holds a number.
+    pub(super) fn contains(&self, number: u32) -> bool {
+        self.0.get(number as usize / 64).is_some_and(|word| word & (1 << (number % 64)) != 0)
+    }
+
+    /// How many it holds.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+
+    /// Keeps what is in the other set too.
+    pub(super) fn keep(&mut self, other: &Self) {
+        self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word &= other);
+    }
+
+    /// Adds what is in the other set.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word |= other);
+    }
+
+    /// Takes away what is in the other set.
+    pub(super) fn subtract(&mut self, other: &Self) {
+        self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word &= !other);
+    }
+
+    /// Calls `each` with every number, in order.
+    pub(super) fn for_each(&self, mut each: impl FnMut(u32)) {
+        for (index, word) in self.0.iter().enumerate() {
+            each_bit(*word, index * 64, &mut each);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn numbers(posting: &Posting) -> Vec<u32> {
+        let mut numbers = Vec::new();
+        posting.for_each(|number| numbers.push(number));
+        numbers
+    }
+
+    #[test]
+    fn a_posting_holds_what_was_put_in_whatever_its_form() {
+        for (seed, spread) in [(1, 40), (2, 700), (3, 5_000)] {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut expected = BTreeSet::from([7]);
+            let mut posting = Posting::One(7);
+            for step in 0..4_000 {
+                let number = random.u32(0..spread);
+                // Grows first, then shrinks.
+                if random.u32(0..4_000) > step {
+                    posting.insert(number);
+                    expected.insert(number);
+                } else if expected.len() > 1 || !expected.contains(&number) {
+                    let before = posting.clone();
+                    let held = numbers(&before);
+                    assert!(!posting.remove(number));
+                    assert_eq!(numbers(&before), held, "a snapshot does not change");
+                    expected.remove(&number);
+                }
+                assert_eq!(posting.len(), expected.len());
+            }
+            assert_eq!(numbers(&posting), expected.iter().copied().collect::<Vec<_>>());
+            let mut set = Set::empty(spread as usize);
+            (0..spread).step_by(3).for_each(|number| set.insert(number));
+            let within = expected.iter().filter(|number| *number % 3 == 0).count();
+            assert_eq!(posting.len_within(&set), within);
+            let mut all = Set::empty(spread as usize);
+            all.add(&posting);
+            assert_eq!(all.len(), expected.len());
+            all.keep(&set);
+            assert_eq!(all.len(), within);
+        }
+    }
+
+    #[test]
+    fn the_last_number_leaves_nothing() {
+        let mut posting = Posting::One(3);
+        posting.insert(3);
+        assert!(!posting.remove(4));
+        assert!(posting.remove(3));
+    }
+}

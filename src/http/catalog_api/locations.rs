@@ -1,0 +1,242 @@
+//! `/locations`: the catalog files that were found, as Backstage shows registered locations.
+//!
+//! They follow GitHub and cannot be written by hand: what tries to is refused with the reason. A
+//! dry run is answered as far as the catalog knows the file, because it changes nothing.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+
+use crate::catalog::View;
+use crate::catalog::filter::Filter;
+use crate::catalog::query::QueryError;
+use crate::catalog::uid::Uid;
+use crate::catalog::view::ViewEntity;
+use crate::http::answer::{self, ApiError, tagged};
+use crate::http::catalog_api::{ask, query};
+use crate::http::params::{Params, json_body, number, text};
+use crate::http::state::Shared;
+
+/// Items of a page of `by-query` when the client names no number: Backstage's default.
+const LIMIT_DEFAULT: usize = 1000;
+
+/// The keys that a query may compare.
+const KEYS: [&str; 4] = ["id", "type", "target", "entityref"];
+
+/// Why nothing can be registered, changed or removed here.
+const NOT_WRITTEN: &str = "locations cannot be written by hand: this catalog holds what the \
+                           repositories on GitHub hold. Add, change or remove a catalog file in a \
+                           repository that cuelight covers, and its location follows";
+
+/// A catalog file as a location.
+struct Location {
+    uid: Uid,
+    target: String,
+    entity_ref: String,
+}
+
+impl Location {
+    fn of(view: &View, entity: &ViewEntity) -> Self {
+        // Too long to be searched is still a target.
+        let target = entity.values("spec.target").next().map_or_else(
+            || view.json(entity)["spec"]["target"].as_str().unwrap_or_default().to_owned(),
+            str::to_owned,
+        );
+        Self { uid: entity.uid(), target, entity_ref: entity.entity_ref().to_owned() }
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "id": self.uid.to_string(), "type": "url", "target": self.target,
+            "entityRef": self.entity_ref,
+        })
+    }
+
+    fn value(&self, key: &str) -> Option<String> {
+        match key {
+            "id" => Some(self.uid.to_string()),
+            "type" => Some("url".to_owned()),
+            "target" => Some(self.target.to_lowercase()),
+            "entityref" => Some(self.entity_ref.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// All of them, by id.
+fn all(view: &View) -> Vec<Location> {
+    let mut all: Vec<Location> =
+        view.generated_locations().map(|entity| Location::of(view, entity)).collect();
+    all.sort_by_key(|location| location.uid);
+    all
+}
+
+fn tagged_json(value: &Value) -> Response {
+    tagged(value.to_string().into_bytes())
+}
+
+pub(super) async fn list(
+    State(state): State<Shared>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    Params::parse(&request, &[])?;
+    ask(&state, |view| {
+        let items: Vec<Value> =
+            all(view).iter().map(|location| json!({ "data": location.json() })).collect();
+        tagged_json(&items.into())
+    })
+    .await
+}
+
+pub(super) async fn by_query(
+    State(state): State<Shared>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    Params::parse(&request, &[])?;
+    let body = json_body(request).await?;
+    let (mut filter, mut limit) = (query(&body)?, number(&body, "limit")?);
+    let mut after = None;
+    if let Some(cursor) = text(&body, "cursor")? {
+        let members = decode(&cursor)?;
+        after = text(&members, "afterId")?.as_deref().and_then(Uid::parse);
+        if after.is_none() {
+            return Err(
+                QueryError::Cursor("Validation error: Invalid at \"afterId\"".into()).into()
+            );
+        }
+        limit = limit.or(number(&members, "limit")?);
+        filter = match members.get("query") {
+            Some(Value::Object(query)) => Some(Filter::from_cursor(query)?),
+            _ => None,
+        };
+    }
+    if let Some(filter) = &filter
+        && let Some(key) = filter.keys().into_iter().find(|key| !KEYS.contains(key))
+    {
+        return Err(ApiError::input(format!("Invalid query: locations have no field \"{key}\"")));
+    }
+    let limit = limit.unwrap_or(LIMIT_DEFAULT);
+    if limit == 0 {
+        return Err(ApiError::input("request/body/limit must be >= 1"));
+    }
+    ask(&state, move |view| {
+        let holds = |location: &Location| {
+            filter.as_ref().is_none_or(|f| f.holds(&|key| location.value(key)))
+        };
+        let found: Vec<Location> = all(view).into_iter().filter(holds).collect();
+        let from = after.map_or(0, |after| found.partition_point(|found| found.uid <= after));
+        let page = &found[from..found.len().min(from.saturating_add(limit))];
+        let mut page_info = Map::new();
+        if let Some(last) = page.last().filter(|_| from + page.len() < found.len()) {
+            let mut cursor = json!({ "limit": limit, "afterId": last.uid.to_string() });
+            if let Some(filter) = &filter {
+                cursor["query"] = filter.to_query();
+            }
+            page_info.insert("nextCursor".into(), STANDARD.encode(cursor.to_string()).into());
+        }
+        let items: Vec<Value> = page.iter().map(Location::json).collect();
+        tagged_json(&json!({ "items": items, "totalItems": found.len(), "pageInfo": page_info }))
+    })
+    .await
+}
+
+fn decode(cursor: &str) -> Result<Map<String, Value>, QueryError> {
+    if cursor.is_empty() {
+        return Err(QueryError::EmptyCursor);
+    }
+    let json = STANDARD.decode(cursor).ok().and_then(|json| serde_json::from_slice(&json).ok());
+    json.ok_or_else(|| QueryError::Cursor("not one of this server".to_owned()))
+}
+
+pub(super) async fn by_id(
+    State(state): State<Shared>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    Params::parse(&request, &[])?;
+    let view = state.complete_view()?;
+    let entity = view
+        .entity_by_uid(&id)
+        .filter(|entity| entity.is_generated())
+        .ok_or_else(|| ApiError::not_found(format!("Found no location with ID {id}")))?;
+    Ok(tagged_json(&Location::of(&view, entity).json()))
+}
+
+pub(super) async fn by_entity(
+    State(state): State<Shared>,
+    Path((kind, namespace, name)): Path<(String, String, String)>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    Params::parse(&request, &[])?;
+    let view = state.complete_view()?;
+    let entity_ref = format!("{kind}:{namespace}/{name}").to_lowercase();
+    let entity = view
+        .entity(&entity_ref)
+        .ok_or_else(|| ApiError::not_found(format!("found no entity for ref {entity_ref}")))?;
+    let location = view.origin(entity).ok_or_else(|| {
+        ApiError::not_found(format!("found no location that {entity_ref} comes from"))
+    })?;
+    Ok(tagged_json(&Location::of(&view, location).json()))
+}
+
+/// `POST /locations`: refused, but for a dry run of a file that is known.
+pub(super) async fn create(
+    State(state): State<Shared>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let params = Params::parse(&request, &["dryRun", "onConflict"])?;
+    if params.first("onConflict").is_some_and(|choice| !["refresh", "reject"].contains(&choice)) {
+        return Err(ApiError::input(
+            "request/query/onConflict must be equal to one of the allowed values: refresh, reject",
+        ));
+    }
+    let is_dry = params.first("dryRun").is_some_and(|choice| choice.eq_ignore_ascii_case("true"));
+    let target = written(request).await?;
+    let view = state.complete_view()?;
+    match view.generated_location("url", &target).filter(|_| is_dry) {
+        Some(location) => Ok(answer::json(StatusCode::CREATED, &rehearsal(&view, location))),
+        None => Err(ApiError::not_allowed(NOT_WRITTEN)),
+    }
+}
+
+/// What registering a known file would answer.
+fn rehearsal(view: &View, location: &Arc<ViewEntity>) -> Value {
+    let entities = [location].into_iter().chain(view.entities_of_file(location));
+    let entities: Vec<Value> = entities.map(|entity| view.json(entity)).collect();
+    json!({
+        "exists": true, "location": Location::of(view, location).json(), "entities": entities,
+    })
+}
+
+/// `PUT /locations/{id}`: refused.
+pub(super) async fn update(Path(_): Path<String>, request: Request) -> Result<Response, ApiError> {
+    Params::parse(&request, &[])?;
+    written(request).await?;
+    Err(ApiError::not_allowed(NOT_WRITTEN))
+}
+
+/// `DELETE /locations/{id}`: refused.
+pub(super) async fn delete(Path(_): Path<String>, request: Request) -> Result<Response, ApiError> {
+    Params::parse(&request, &[])?;
+    Err(ApiError::not_allowed(NOT_WRITTEN))
+}
+
+/// The target of a location that somebody wants to write.
+async fn written(request: Request) -> Result<String, ApiError> {
+    let body = json_body(request).await?;
+    let required = |name: &str| {
+        text(&body, name)?.ok_or_else(|| {
+            ApiError::input(format!("request/body must have required property '{name}'"))
+        })
+    };
+    let (kind, target) = (required("type")?, required("target")?);
+    if kind != "url" {
+        return Err(ApiError::input("Registered locations must be of an allowed type [\"url\"]"));
+    }
+    Ok(target)
+}
