@@ -77,6 +77,22 @@ impl Filter {
         }
     }
 
+    /// The one kind that everything that matches is of, where the filter says so.
+    pub(super) fn kind(&self) -> Option<&str> {
+        match self {
+            Self::All(parts) => parts.iter().find_map(Self::kind),
+            Self::Any(parts) => match parts.as_slice() {
+                [only] => only.kind(),
+                _ => None,
+            },
+            Self::In(key, values) => match values.as_slice() {
+                [kind] if key == "kind" => Some(kind),
+                _ => None,
+            },
+            Self::Not(_) | Self::Exists(_) | Self::Prefix(..) => None,
+        }
+    }
+
     /// The keys that it compares.
     pub fn keys(&self) -> Vec<&str> {
         match self {

@@ -11,6 +11,10 @@ use imbl::OrdMap;
 use crate::catalog::postings::{Posting, Set};
 use crate::catalog::search::Row;
 
+/// The key that lists are ordered by; an order of it is kept for each kind, because lists show one
+/// kind, and names of one kind stand together (those of generated Locations all start alike).
+pub(super) const NAME: &str = "metadata.name";
+
 /// A key with a value. Entities that share it share the term.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Term {
@@ -34,6 +38,8 @@ impl Term {
 pub(super) struct Index {
     keys: OrdMap<Arc<str>, Posting>,
     terms: OrdMap<Arc<Term>, Posting>,
+    /// The names of each kind.
+    names: OrdMap<(Arc<str>, Arc<Term>), Posting>,
 }
 
 impl Index {
@@ -47,6 +53,7 @@ impl Index {
         let mut new: Vec<Arc<Term>> = rows.into_iter().map(|row| self.term(row)).collect();
         new.sort();
         new.dedup();
+        self.exchange_names(number, old, &new);
         for term in old.iter().filter(|term| new.binary_search(term).is_err()) {
             self.remove(number, term, &new);
         }
@@ -54,6 +61,22 @@ impl Index {
             self.insert(number, term);
         }
         new.into()
+    }
+
+    /// Keeps the order of names; `add` and `take` never see a kind or a name.
+    fn exchange_names(&mut self, number: u32, old: &[Arc<Term>], new: &[Arc<Term>]) {
+        let (gone, come) = (names(old), names(new));
+        for name in gone.iter().filter(|name| !come.contains(name)) {
+            if self.names.get_mut(name).is_some_and(|posting| posting.remove(number)) {
+                self.names.remove(name);
+            }
+        }
+        for name in come.into_iter().filter(|name| !gone.contains(name)) {
+            match self.names.get_mut(&name) {
+                Some(posting) => posting.insert(number),
+                None => drop(self.names.insert(name, Posting::One(number))),
+            }
+        }
     }
 
     /// Adds one row to an entity with the terms `terms`.
@@ -137,12 +160,36 @@ impl Index {
         key: &'a str,
         value: Option<&str>,
     ) -> impl Iterator<Item = (&'a Arc<Term>, &'a Posting)> {
-        // What follows directly: nothing lies between a text and the same text with a zero byte.
-        let above = match value {
-            Some(value) => bound(key, Some(&format!("{value}\0"))),
-            None => bound(&format!("{key}\0"), None),
-        };
-        self.terms.range(..above).rev().take_while(move |(term, _)| *term.key == *key)
+        self.terms.range(..above(key, value)).rev().take_while(move |(term, _)| *term.key == *key)
+    }
+
+    /// The names of a kind from a value on, in ascending order.
+    pub(super) fn names_from<'a>(
+        &'a self,
+        kind: &'a str,
+        value: Option<&str>,
+    ) -> impl Iterator<Item = (&'a Arc<Term>, &'a Posting)> {
+        let from = (Arc::<str>::from(kind), bound(NAME, value));
+        let names = self.names.range(from..).take_while(move |((of, _), _)| **of == *kind);
+        names.map(|((_, term), posting)| (term, posting))
+    }
+
+    /// The names of a kind in descending order, those of `value` among them and none above it.
+    pub(super) fn names_down_from<'a>(
+        &'a self,
+        kind: &'a str,
+        value: Option<&str>,
+    ) -> impl Iterator<Item = (&'a Arc<Term>, &'a Posting)> {
+        let above = (Arc::<str>::from(kind), above(NAME, value));
+        let names = self.names.range(..above).rev().take_while(move |((of, _), _)| **of == *kind);
+        names.map(|((_, term), posting)| (term, posting))
+    }
+
+    /// How many entities have a key with a value.
+    pub(super) fn count_equal(&self, key: &str, value: &str) -> usize {
+        let terms = self.from(key, Some(value));
+        let equal = terms.take_while(|(term, _)| term.value.as_deref() == Some(value));
+        equal.map(|(_, posting)| posting.len()).sum()
     }
 
     /// Adds to `set` who has a key with a value.
@@ -170,6 +217,22 @@ impl Index {
 
 fn bound(key: &str, value: Option<&str>) -> Arc<Term> {
     Arc::new(Term { key: key.into(), value: value.map(Into::into), original: None })
+}
+
+/// What follows directly on the terms of a value, or of all values: nothing lies between a text
+/// and the same text with a zero byte.
+fn above(key: &str, value: Option<&str>) -> Arc<Term> {
+    match value {
+        Some(value) => bound(key, Some(&format!("{value}\0"))),
+        None => bound(&format!("{key}\0"), None),
+    }
+}
+
+/// The names among the sorted terms of an entity, with its kind.
+fn names(terms: &[Arc<Term>]) -> Vec<(Arc<str>, Arc<Term>)> {
+    let kind = of_key(terms, "kind").iter().find_map(|term| term.value.as_deref());
+    let Some(kind) = kind else { return Vec::new() };
+    of_key(terms, NAME).iter().map(|name| (Arc::from(kind), Arc::clone(name))).collect()
 }
 
 /// The terms of a key among the sorted terms of an entity.

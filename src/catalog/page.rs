@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::catalog::View;
 use crate::catalog::cursor::Position;
-use crate::catalog::index::{Term, of_key};
+use crate::catalog::index::{NAME, Term, of_key};
 use crate::catalog::postings::{Posting, Set};
 use crate::catalog::query::{Direction, OrderField};
 use crate::catalog::uid::Uid;
@@ -126,14 +126,17 @@ impl Walk<'_> {
         let index = &self.view.index;
         let Some(with_key) = index.with_key(key) else { return Vec::new() };
         let found = with_key.len_within(self.set);
-        if self.sorts(found, with_key.len()) {
-            return self.by_sorting(key, with_key);
+        let kind = self.set.kind().filter(|_| key == NAME);
+        let length = kind.map_or(with_key.len(), |kind| index.count_equal("kind", kind));
+        if self.sorts(found, length) {
+            return self.by_sorting(key);
         }
         let value = self.from.and_then(|from| from.value.as_deref());
-        if self.down {
-            self.along(index.down_from(key, value))
-        } else {
-            self.along(index.from(key, value))
+        match (kind, self.down) {
+            (None, false) => self.along(index.from(key, value)),
+            (None, true) => self.along(index.down_from(key, value)),
+            (Some(kind), false) => self.along(index.names_from(kind, value)),
+            (Some(kind), true) => self.along(index.names_down_from(kind, value)),
         }
     }
 
@@ -169,11 +172,10 @@ impl Walk<'_> {
     }
 
     /// Sorts everything that was found.
-    fn by_sorting(&self, key: &str, with_key: &Posting) -> Vec<Item> {
+    fn by_sorting(&self, key: &str) -> Vec<Item> {
         let mut found: Vec<(&str, Uid, u32)> = Vec::new();
-        with_key.for_each(|number| {
-            let entity = self.view.numbered(number).filter(|_| self.set.contains(number));
-            let Some(entity) = entity else { return };
+        self.set.for_each(|number| {
+            let Some(entity) = self.view.numbered(number) else { return };
             let mut last = None;
             for value in of_key(&entity.terms, key).iter().filter_map(|t| t.value.as_deref()) {
                 if last != Some(value) && self.is_beyond(Some(value), entity.uid) {

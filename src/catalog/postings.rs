@@ -98,7 +98,7 @@ impl Posting {
             Self::Few(list) => list.iter().filter(|number| set.contains(**number)).count(),
             Self::Many(bits) => {
                 let words = |(at, piece): (usize, &Option<Piece>)| {
-                    let words = set.0.get(at * PIECE_WORDS..).unwrap_or_default();
+                    let words = set.words.get(at * PIECE_WORDS..).unwrap_or_default();
                     let piece = piece.iter().flat_map(|piece| piece.iter());
                     piece.zip(words).map(|(a, b)| (a & b).count_ones() as usize).sum::<usize>()
                 };
@@ -160,17 +160,31 @@ fn each_bit(mut word: u64, base: usize, each: &mut impl FnMut(u32)) {
 
 /// A set of entities of one view, a bit each.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Set(Vec<u64>);
+pub struct Set {
+    words: Vec<u64>,
+    /// The one kind, in lower case, that all of them are known to be of.
+    kind: Option<Box<str>>,
+}
 
 impl Set {
     /// Nothing, with room for numbers below `numbers`.
     pub(super) fn empty(numbers: usize) -> Self {
-        Self(vec![0; numbers.div_ceil(64)])
+        Self { words: vec![0; numbers.div_ceil(64)], kind: None }
+    }
+
+    /// The same set, all of which are of one kind.
+    pub(super) fn of_kind(self, kind: Option<&str>) -> Self {
+        Self { kind: kind.map(Into::into), ..self }
+    }
+
+    /// The one kind that all of them are known to be of.
+    pub(super) fn kind(&self) -> Option<&str> {
+        self.kind.as_deref()
     }
 
     /// Adds a number that there is room for.
     pub(super) fn insert(&mut self, number: u32) {
-        self.0[number as usize / 64] |= 1 << (number % 64);
+        self.words[number as usize / 64] |= 1 << (number % 64);
     }
 
     /// Adds all of a posting.
@@ -179,7 +193,7 @@ impl Set {
             Posting::Many(bits) => {
                 for (at, piece) in bits.pieces.iter().enumerate() {
                     let Some(piece) = piece else { continue };
-                    let words = self.0.iter_mut().skip(at * PIECE_WORDS);
+                    let words = self.words.iter_mut().skip(at * PIECE_WORDS);
                     words.zip(piece.iter()).for_each(|(word, more)| *word |= more);
                 }
             }
@@ -189,37 +203,37 @@ impl Set {
 
     /// Whether it holds a number.
     pub(super) fn contains(&self, number: u32) -> bool {
-        self.0.get(number as usize / 64).is_some_and(|word| word & (1 << (number % 64)) != 0)
+        self.words.get(number as usize / 64).is_some_and(|word| word & (1 << (number % 64)) != 0)
     }
 
     /// How many it holds.
     pub fn len(&self) -> usize {
-        self.0.iter().map(|word| word.count_ones() as usize).sum()
+        self.words.iter().map(|word| word.count_ones() as usize).sum()
     }
 
     /// Whether it holds none.
     pub fn is_empty(&self) -> bool {
-        self.0.iter().all(|word| *word == 0)
+        self.words.iter().all(|word| *word == 0)
     }
 
     /// Keeps what is in the other set too.
     pub(super) fn keep(&mut self, other: &Self) {
-        self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word &= other);
+        self.words.iter_mut().zip(&other.words).for_each(|(word, other)| *word &= other);
     }
 
     /// Adds what is in the other set.
     pub(super) fn merge(&mut self, other: &Self) {
-        self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word |= other);
+        self.words.iter_mut().zip(&other.words).for_each(|(word, other)| *word |= other);
     }
 
     /// Takes away what is in the other set.
     pub(super) fn subtract(&mut self, other: &Self) {
-        self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word &= !other);
+        self.words.iter_mut().zip(&other.words).for_each(|(word, other)| *word &= !other);
     }
 
     /// Calls `each` with every number, in order.
     pub(super) fn for_each(&self, mut each: impl FnMut(u32)) {
-        for (index, word) in self.0.iter().enumerate() {
+        for (index, word) in self.words.iter().enumerate() {
             each_bit(*word, index * 64, &mut each);
         }
     }

@@ -69,7 +69,10 @@ impl View {
             everybody.add(posting);
         }
         match filter {
-            Some(filter) => filter.find(&self.index, &everybody, numbers),
+            Some(filter) => {
+                let set = filter.find(&self.index, &everybody, numbers);
+                set.of_kind(filter.kind())
+            }
             None => everybody,
         }
     }

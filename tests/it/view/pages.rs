@@ -82,8 +82,16 @@ fn pages_hold_what_sorting_everything_would_give_in_both_directions() {
             (Some("metadata.title"), Some("metadata.name")),
             (Some("metadata.tags"), Some("metadata.tags")),
             (Some("nobody.has.it"), Some("kind")),
+            (Some("kind=api"), Some("metadata.name")),
+            (Some("kind=api"), Some("spec.type")),
+            (Some("kind=nothing"), Some("metadata.name")),
         ] {
-            let wanted = all.iter().filter(|(_, rows)| filter.is_none_or(|f| has(rows, f, None)));
+            let filter = filter.map(|filter| filter.split_once('=').unwrap_or((filter, "")));
+            let wanted = all.iter().filter(|(_, rows)| {
+                filter.is_none_or(|(key, value)| {
+                    has(rows, key, Some(value).filter(|value| !value.is_empty()))
+                })
+            });
             let mut expected: Vec<(Option<String>, String)> = Vec::new();
             for (uid, rows) in wanted {
                 match key {
@@ -96,7 +104,10 @@ fn pages_hold_what_sorting_everything_would_give_in_both_directions() {
                 }
             }
             expected.sort();
-            let filter = filter.map(|key| Filter::Exists(key.to_owned()));
+            let filter = filter.map(|(key, value)| match value {
+                "" => Filter::Exists(key.to_owned()),
+                value => Filter::In(key.to_owned(), vec![value.to_owned()]),
+            });
             let directions = if key.is_some() { &["asc", "desc"][..] } else { &["asc"] };
             for direction in directions {
                 let order = key.map(|key| {
