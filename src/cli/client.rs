@@ -87,7 +87,9 @@ impl Client {
             });
         }
         let token = match &server.internal_auth {
-            InternalAuth::Tokens(tokens) => tokens.first().cloned(),
+            InternalAuth::Tokens(tokens) | InternalAuth::Backstage { tokens, .. } => {
+                tokens.first().cloned()
+            }
             InternalAuth::Loopback | InternalAuth::None => None,
         };
         Ok(Self { address, token, answer_time: ANSWER_TIME })

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use regex::Regex;
 use secrecy::SecretString;
+use url::Url;
 
 use crate::catalog::AllowedKinds;
 
@@ -104,6 +105,13 @@ pub enum InternalAuth {
     None,
     /// Whoever presents one of these bearer tokens.
     Tokens(Vec<SecretString>),
+    /// The same, and whoever presents a token of a plugin or a user of this Backstage.
+    Backstage {
+        /// The address of its backend.
+        url: Url,
+        /// Tokens of our own; there may be none.
+        tokens: Vec<SecretString>,
+    },
 }
 
 /// `webhooks.*`

@@ -3,6 +3,8 @@
 
 use std::net::SocketAddr;
 
+use url::Url;
+
 use super::reader::{Item, Keys, Reader, Section};
 use super::{AllowedKind, InternalAuth, Log, LogFormat, Rule, Rules, Server, Webhooks};
 
@@ -79,16 +81,33 @@ fn internal_auth(reader: &Reader<'_>, internal: &Section<'_>) -> Option<Internal
             _ => reader.wrong(&item, "expected `none` or a map with `tokens`"),
         };
     }
-    let keys = Keys {
-        known: &["tokens", "tokensFile"],
-        refused: &[("backstage", "(tokens of a Backstage) is not built yet; use `tokens`")],
-    };
-    let section = reader.section(&item, keys)?;
+    let section = reader.section(&item, Keys::only(&["tokens", "tokensFile", "backstage"]))?;
     let tokens = reader.secrets(&section, "tokens")?;
+    if let Some(item) = section.get("backstage") {
+        let section = reader.section(&item, Keys::only(&["url"]))?;
+        let url = backend_url(reader, &reader.required(&section, "url")?)?;
+        return Some(InternalAuth::Backstage { url, tokens });
+    }
     if tokens.is_empty() {
         return reader.wrong(&item, "names no token; `none` would let everybody in");
     }
     Some(InternalAuth::Tokens(tokens))
+}
+
+/// The address of Backstage's backend. Clear text is let through: within a cluster it is common.
+fn backend_url(reader: &Reader<'_>, item: &Item<'_>) -> Option<Url> {
+    let url = Url::parse(&reader.text(item)?).ok().filter(|url| {
+        let is_plain = url.username().is_empty() && url.password().is_none();
+        let is_web = ["http", "https"].contains(&url.scheme()) && url.has_host();
+        is_web && is_plain && url.query().is_none() && url.fragment().is_none()
+    });
+    if url.is_none() {
+        return reader.wrong(
+            item,
+            "is not the address of a Backstage backend, such as https://backstage.example.com",
+        );
+    }
+    url
 }
 
 /// `webhooks`

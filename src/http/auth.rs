@@ -1,8 +1,8 @@
 //! Who may use the internal listener.
 //!
-//! With tokens: whoever presents one. Without, on a loopback address: whoever can reach it and
-//! names it as a loopback address, so that a web page cannot read the catalog by giving its own
-//! host name our address (DNS rebinding).
+//! With tokens: whoever presents one, or one of the configured Backstage. Without, on a loopback
+//! address: whoever can reach it and names it as a loopback address, so that a web page cannot read
+//! the catalog by giving its own host name our address (DNS rebinding).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,11 +13,13 @@ use axum::http::header::{AUTHORIZATION, HOST};
 use axum::http::uri::Authority;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
+use crate::clock::SharedClock;
 use crate::config::InternalAuth;
 use crate::http::answer::ApiError;
+use crate::http::backstage::{Backstage, Refusal};
 
 /// The check of one listener.
 #[derive(Debug, Clone)]
@@ -27,43 +29,65 @@ pub struct Guard(Arc<Rule>);
 enum Rule {
     Anybody,
     LoopbackName,
-    /// SHA-256 of each token: of one length, so that comparing tells nothing about theirs.
-    Token(Vec<[u8; 32]>),
+    Token {
+        /// SHA-256 of each token: of one length, so that comparing tells nothing about theirs.
+        known: Vec<[u8; 32]>,
+        /// Whose tokens are good too.
+        backstage: Option<Box<Backstage>>,
+    },
 }
 
 impl Guard {
     /// The guard for a configuration.
-    pub fn new(auth: &InternalAuth) -> Self {
+    pub fn new(auth: &InternalAuth, clock: &SharedClock) -> Self {
+        let digests =
+            |tokens: &[SecretString]| tokens.iter().map(|t| digest(t.expose_secret())).collect();
         Self(Arc::new(match auth {
             InternalAuth::None => Rule::Anybody,
             InternalAuth::Loopback => Rule::LoopbackName,
-            InternalAuth::Tokens(tokens) => {
-                Rule::Token(tokens.iter().map(|token| digest(token.expose_secret())).collect())
-            }
+            InternalAuth::Tokens(tokens) => Rule::Token { known: digests(tokens), backstage: None },
+            InternalAuth::Backstage { url, tokens } => Rule::Token {
+                known: digests(tokens),
+                backstage: Some(Box::new(Backstage::new(url, clock.clone()))),
+            },
         }))
     }
 
-    fn admit(&self, request: &Request) -> Result<(), ApiError> {
+    async fn admit(&self, request: Request) -> Result<Request, ApiError> {
         match &*self.0 {
-            Rule::Anybody => Ok(()),
-            Rule::LoopbackName => admit_loopback(request),
-            Rule::Token(known) => {
+            Rule::Anybody => {}
+            Rule::LoopbackName => admit_loopback(&request)?,
+            Rule::Token { known, backstage } => {
                 let token = bearer(request.headers())
                     .ok_or_else(|| ApiError::authentication("Missing credentials"))?;
                 let given = digest(token);
                 let is_known = known.iter().fold(false, |any, known| any | same(known, &given));
-                if is_known { Ok(()) } else { Err(ApiError::authentication("Illegal token")) }
+                if !is_known {
+                    admit_backstage(backstage.as_deref(), token).await?;
+                }
             }
         }
+        Ok(request)
     }
 }
 
 /// Lets a request pass, or answers why not.
 pub async fn require(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    match guard.admit(&request) {
-        Ok(()) => next.run(request).await,
+    match guard.admit(request).await {
+        Ok(request) => next.run(request).await,
         Err(error) => error.into_response(),
     }
+}
+
+async fn admit_backstage(backstage: Option<&Backstage>, token: &str) -> Result<(), ApiError> {
+    let illegal = || ApiError::authentication("Illegal token");
+    let backstage = backstage.ok_or_else(illegal)?;
+    backstage.verify(token).await.map_err(|refusal| match refusal {
+        Refusal::Illegal => illegal(),
+        Refusal::NoKeys => ApiError::unavailable(
+            "the keys of Backstage, which tell whether the token is good, cannot be fetched",
+        ),
+    })
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -30,7 +30,7 @@ const COMPRESSED_BYTES_MIN: u64 = 1024;
 /// All routes of the internal listener.
 pub fn router(state: InternalState) -> Router {
     let state = Arc::new(state);
-    let guard = from_fn_with_state(Guard::new(&state.auth), require);
+    let guard = from_fn_with_state(Guard::new(&state.auth, &state.clock), require);
     let empty = || async { StatusCode::NOT_FOUND };
     let aged = from_fn_with_state(state.clone(), age::tell);
     let guarded = |routes: Router<Shared>| {

@@ -3,6 +3,7 @@
 mod age;
 pub mod answer;
 pub mod auth;
+pub mod backstage;
 pub mod body;
 pub mod catalog_api;
 mod connection;

@@ -1,6 +1,7 @@
 //! The internal listener: the catalog as Backstage's clients know it, our own lists, probes, and
 //! who may ask.
 
+mod backstage;
 mod lists;
 mod openapi;
 mod probes;

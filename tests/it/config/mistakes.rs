@@ -50,8 +50,8 @@ fn what_is_not_built_yet_is_not_called_unknown() {
     check("sinks: {}", "own.yaml:1:1: `sinks` is not built yet");
     check(
         "server: {internal: {auth: {backstage: {url: x}, tokens: [a]}}}",
-        "own.yaml:1:28: `server.internal.auth.backstage` (tokens of a Backstage) is not built \
-         yet; use `tokens`",
+        "own.yaml:1:45: `server.internal.auth.backstage.url`: is not the address of a Backstage \
+         backend, such as https://backstage.example.com",
     );
     check(
         "catalog: {providers: {githubOrg: {}}}",
