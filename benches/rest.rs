@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 
 use clock::ManualClock;
 use cuelight::app::{App, Parts};
-use cuelight::catalog::process_file;
 use cuelight::config::{Config, Frequency, Integration, LoadArgs, Storage};
 use fake_github::{CallKind, FakeGitHub, NewRepository, POINTS_PER_HOUR, World};
 use secrecy::SecretString;
@@ -63,7 +62,7 @@ async fn measure(count: usize) {
     }
     let dir = TempDir::new().expect("a temporary directory");
     let clock = ManualClock::new();
-    let parts = Parts { clock: clock.clone(), process: process_file };
+    let parts = Parts { clock: clock.clone(), ..Parts::default() };
     let app = App::start(config(&github, &dir), parts).await.expect("cuelight starts");
     until(|| app.view.borrow().counts().entities >= 2 * count).await;
     quiet(&app).await;

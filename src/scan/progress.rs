@@ -284,6 +284,7 @@ mod tests {
                 initial_delay: Duration::ZERO,
                 timeout: Duration::from_secs(1),
             },
+            heartbeat: crate::config::Frequency::Manual,
         };
         let print = |path: &str, filters: Filters| fingerprint("Acme", &[&provider(path, filters)]);
         let plain = print("a.yaml", Filters::default());

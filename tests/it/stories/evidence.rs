@@ -220,12 +220,12 @@ async fn the_brake_lets_a_tenth_go_and_no_more() {
 }
 
 crate::support::on_redis::again_on_redis!(
-    pushes_to_repositories_that_we_lost_sight_of_do_not_get_past_the_brake,
-    pushes_after_a_mistyped_filter_do_not_get_past_the_brake,
-    pushes_after_a_mistyped_catalog_path_do_not_get_past_the_brake,
+    pushes_to_repositories_that_we_lost_sight_of_remove_nothing,
+    pushes_after_a_mistyped_filter_remove_nothing,
+    pushes_after_a_mistyped_catalog_path_remove_nothing,
     what_webhooks_say_was_removed_goes_whatever_its_number,
-    a_provider_that_is_configured_no_more_takes_its_entities_along,
-    a_mistyped_organisation_takes_no_more_along_than_the_brake_allows,
+    what_no_provider_names_any_more_stays_as_a_whole_until_a_person_agrees,
+    a_mistyped_organisation_takes_nothing_along,
     an_organisation_renamed_on_github_loses_nothing,
     a_repository_transferred_between_two_accounts_stays_whoever_is_scanned_first,
     a_node_id_given_anew_and_a_repository_created_anew_are_found,
