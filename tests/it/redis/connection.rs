@@ -68,7 +68,8 @@ async fn a_server_is_reached_by_socket_and_port_under_a_user_and_in_a_database()
         let mut info = redis::cmd("CLIENT");
         info.arg("INFO");
         let info: String = connection.command(&info).await.unwrap();
-        let database = if url.ends_with('3') { " db=3 " } else { " db=0 " };
+        let is_third = url.ends_with("/3") || url.ends_with("=3");
+        let database = if is_third { " db=3 " } else { " db=0 " };
         assert!(info.contains(database), "{url}: {info}");
     }
 }
