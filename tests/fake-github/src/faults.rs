@@ -81,6 +81,12 @@ pub enum Fault {
         /// How many pushes are not seen yet.
         pushes: usize,
     },
+    /// Repositories whose last push was within so many seconds look as they did before it, as on a
+    /// copy that lags.
+    Lagging {
+        /// How far back, by the fake's time.
+        seconds: i64,
+    },
     /// `pushedAt` is null.
     NoPushedAt,
 }

@@ -79,7 +79,7 @@ pub(crate) fn answer(state: &State, asked: &Asked<'_>) -> (Reply, Option<String>
 }
 
 fn file(repository: &Repository, asked: &Asked<'_>, path: &str) -> Reply {
-    let heads = repository.as_of(asked.view.pushes_behind);
+    let heads = asked.view.heads(repository);
     let revision = asked.revision.as_deref().unwrap_or("HEAD");
     raw(asked, repository.file(heads, revision, path).map(|blob| blob.bytes.to_vec()))
 }

@@ -142,8 +142,11 @@ fn refused(state: &State, asked: &Asked) -> Option<Reply> {
     Some(Reply::json(401, &json!({"message": message, "status": "401"})))
 }
 
-fn view(fault: Option<&Fault>) -> View {
+fn view(fault: Option<&Fault>, now: i64) -> View {
     match fault {
+        Some(Fault::Lagging { seconds }) => {
+            View { pushes_behind: 1, behind_since: now - seconds, ..View::default() }
+        }
         Some(Fault::Stale { pushes }) => View { pushes_behind: *pushes, ..View::default() },
         Some(Fault::NoPushedAt) => View { no_pushed_at: true, ..View::default() },
         _ => View::default(),
@@ -165,7 +168,7 @@ fn graphql(state: &mut State, asked: &Asked) -> (Reply, Call, Option<Fault>) {
     let mut body = match &request {
         Err(refusal) => refusal.clone(),
         Ok(request) => {
-            let answer = request.answer(state, token, view(fault.as_ref()));
+            let answer = request.answer(state, token, view(fault.as_ref(), state.now));
             call.points = answer.cost;
             call.nodes = answer.nodes;
             answer.touched.into_iter().for_each(|owner| state.touch(token, owner));
@@ -234,7 +237,7 @@ fn by_rest(state: &mut State, asked: &Asked) -> (Reply, Call, Option<Fault>) {
                 accept: &asked.accept,
                 base: &format!("http://{}{base}", asked.host),
                 token,
-                view: view(fault.as_ref()),
+                view: view(fault.as_ref(), state.now),
             },
         ),
         _ => (Reply::json(404, &json!({"message": "Not Found"})), None),

@@ -7,7 +7,7 @@ use super::check::Bill;
 use super::page::{self, Page, Wanted};
 use super::schema::Type;
 use super::{Answer, Request, response_key};
-use crate::content::{Blob, Commit};
+use crate::content::{Blob, Commit, Heads};
 use crate::state::{Owner, OwnerKind, POINTS_PER_HOUR, Repository, State};
 use crate::time;
 
@@ -19,8 +19,18 @@ const TEXT_BYTES_MAX: usize = 512_000;
 pub(crate) struct View {
     /// As of before this many pushes.
     pub(crate) pushes_behind: usize,
+    /// Only where the last push was at this time or later.
+    pub(crate) behind_since: i64,
     /// Without `pushedAt`.
     pub(crate) no_pushed_at: bool,
+}
+
+impl View {
+    /// The branches as they are shown.
+    pub(crate) fn heads(self, repository: &Repository) -> &Heads {
+        let is_fresh = repository.content.heads.pushed_at >= Some(self.behind_since);
+        repository.as_of(if is_fresh { self.pushes_behind } else { 0 })
+    }
 }
 
 /// Executes; permissions and points are the token's.
@@ -350,7 +360,7 @@ impl<'r, 'q, 's> Run<'r, 'q, 's> {
     }
 
     fn repository(&self, repository: &'s Repository, field: &Field<'q, &'q str>) -> Resolved<'s> {
-        let heads = repository.as_of(self.view.pushes_behind);
+        let heads = self.view.heads(repository);
         let full_name = || self.state.full_name(repository);
         let pushed_at = heads.pushed_at.filter(|_| !self.view.no_pushed_at);
         Resolved::Scalar(match field.name {
@@ -391,7 +401,7 @@ impl<'r, 'q, 's> Run<'r, 'q, 's> {
 
     /// `revision:path`, or a revision alone.
     fn expression(&self, repository: &'s Repository, expression: &str) -> Option<Object<'s>> {
-        let heads = repository.as_of(self.view.pushes_behind);
+        let heads = self.view.heads(repository);
         let (revision, path) = match expression.split_once(':') {
             Some((revision, path)) => (revision, Some(path)),
             None => (expression, None),

@@ -19,6 +19,10 @@ use crate::support::stage::{Stage, TOKEN};
 /// Most rounds until nothing is due any more; each goes to the next time something is.
 const ROUNDS_MAX: usize = 2_000;
 
+/// How old a push may be that a lagging copy does not show: about as many changes old. Beyond that
+/// a repository that is read for the first time would have nothing to be compared with.
+const LAG_SECONDS: i64 = 3;
+
 const APPROVALS: &str = "/api/cuelight/v1/approvals";
 
 /// Which webhooks arrive.
@@ -172,7 +176,7 @@ impl Scene {
                 let fault = match rng.u8(..3) {
                     0 => Fault::Status(502),
                     // Within one second nothing tells a copy that lags from one that does not.
-                    1 if !self.is_frozen => Fault::Stale { pushes: 1 },
+                    1 if !self.is_frozen => Fault::Lagging { seconds: LAG_SECONDS },
                     _ => Fault::ResourceLimits { keep: 1 },
                 };
                 self.say(format!("  next call: {fault:?}"));
