@@ -89,9 +89,12 @@ fn behind_pushes(repository: &Repository, pushes: &[PushHint]) -> bool {
     if of_default.iter().any(|p| tip(p) && at(&p.after)) {
         return older_than_others;
     }
+    // Before its first push a repository has neither a head nor a time to compare with.
+    let is_still_empty =
+        repository.head.is_none() && of_default.iter().any(|p| tip(p) && !p.after.is_zero());
     let at_a_before = of_default.iter().any(|p| at(&p.before));
     let not_newer = read.is_some() && newest.is_some() && read <= newest;
-    older_than_others || at_a_before || not_newer
+    older_than_others || is_still_empty || at_a_before || not_newer
 }
 
 fn whole_seconds(time: Timestamp) -> i64 {

@@ -45,6 +45,19 @@ async fn a_read_older_than_the_one_before_takes_nothing_back() {
 }
 
 #[tokio::test]
+async fn a_first_push_that_is_not_shown_yet_is_looked_for_again() {
+    let stage = Stage::open().await;
+    let world = stage.world();
+    stage.cue(&world.create_repository("acme", NewRepository::named("pay"))).await;
+    settle(&stage).await;
+    world.fail_next(2, Calls::Graphql, Fault::Stale { pushes: 1 });
+    let text = component("pay", "service");
+    stage.cue(&world.push("acme/pay", Push::to("main").put(FILE, text))).await;
+    settle(&stage).await;
+    assert!(stage.has("pay").await);
+}
+
+#[tokio::test]
 async fn a_repository_that_lost_pushes_for_good_is_believed_in_the_end() {
     let stage = Stage::open().await;
     let world = stage.world();
