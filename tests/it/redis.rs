@@ -4,3 +4,4 @@
 mod checks;
 mod connection;
 mod failover;
+mod histories;

@@ -5,6 +5,8 @@
 //! keeper, owns it: it asks for a sign of life every [`BEAT`], replaces a connection that is dead,
 //! silent, or to a server that is no longer the master, and while there is none tries again with
 //! growing rests, at most [`REST_MAX`], for ever. So after an outage everything goes on by itself.
+//! Before anybody uses a new connection the server is greeted with its history (`greet.lua`), so
+//! that no change is written behind a log whose end was lost.
 //!
 //! Every call ends: with an answer within [`ANSWER_MAX`], or with an error. While there is no
 //! connection a call waits at most [`LINK_WAIT`] for one; both together are less than a second,
@@ -20,7 +22,7 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ScriptInvocation,
+    Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Script, ScriptInvocation,
     ServerErrorKind,
 };
 use tokio::sync::{mpsc, watch};
@@ -29,6 +31,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::discovery::{Failure, Place, connect, locate, may_move, told};
+use super::scripts::Scripts;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::RedisSettings;
 use crate::engine::EngineError;
@@ -73,6 +76,7 @@ pub struct Connection {
 #[derive(Debug)]
 struct Shared {
     settings: RedisSettings,
+    greeting: Greeting,
     link: watch::Receiver<Link>,
     reports: mpsc::Sender<(u64, Trouble)>,
     stop: CancellationToken,
@@ -106,7 +110,25 @@ struct Up {
     /// Which one of all connections so far.
     number: u64,
     place: Place,
+    /// Which history of writes the server has; another one after a restart or a fail-over. Empty
+    /// where it does not tell.
+    history: Arc<str>,
     connection: MultiplexedConnection,
+}
+
+/// How a server is greeted.
+#[derive(Debug, Clone)]
+struct Greeting {
+    script: Arc<Script>,
+    key: String,
+}
+
+impl Greeting {
+    async fn give(&self, up: &mut Up, is_again: bool) -> RedisResult<u64> {
+        let mut call = self.script.prepare_invoke();
+        call.key(&self.key).arg(0).arg(&*up.history).arg(u8::from(is_again));
+        call.invoke_async(&mut up.connection).await
+    }
 }
 
 /// What a caller has noticed.
@@ -139,11 +161,25 @@ impl Connection {
         let (sender, link) = watch::channel(Link::Up(up.clone()));
         let (reports, inbox) = mpsc::channel(REPORTS_MAX);
         let stop = CancellationToken::new();
-        let keeper = Keeper { settings: settings.clone(), link: sender, inbox };
+        let key = format!("{{{}}}:work", settings.prefix);
+        let greeting = Greeting { script: Arc::new(Scripts::new().greet), key };
+        let keeper =
+            Keeper { settings: settings.clone(), greeting: greeting.clone(), link: sender, inbox };
         let keeper = tokio::spawn(keeper.run(up, stop.clone()));
         let keeper = Mutex::new(Some(keeper));
-        let shared = Shared { settings: settings.clone(), link, reports, stop, keeper };
+        let settings = settings.clone();
+        let shared = Shared { settings, greeting, link, reports, stop, keeper };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Greets the server of the first connection, as the keeper does those of all others.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn greet(&self) -> Result<(), EngineError> {
+        let mut up = self.up().await?;
+        let answer = timeout(ANSWER_MAX, self.shared.greeting.give(&mut up, false)).await;
+        self.judge(&up, answer.ok()).map(|_| ())
     }
 
     /// Runs a script by its hash; one that the server does not know is sent first.
@@ -319,7 +355,7 @@ impl Up {
     async fn reach(settings: &RedisSettings, number: u64) -> Result<Self, Failure> {
         let place = locate(settings).await?;
         let connection = connect(settings, &place).await?;
-        let mut up = Self { number, place, connection };
+        let mut up = Self { number, place, history: "".into(), connection };
         let mut info = redis::cmd("INFO");
         info.arg("replication");
         let replication: String = up.ask(&info).await?;
@@ -327,6 +363,8 @@ impl Up {
             let why = format!("redis at {} is a replica and takes no writes", up.place);
             return Err(Failure::Away(why));
         }
+        let history = replication.lines().find_map(|line| line.strip_prefix("master_replid:"));
+        up.history = history.unwrap_or_default().trim_end().into();
         up.ask::<String>(&redis::cmd("PING")).await?;
         Ok(up)
     }
@@ -344,6 +382,7 @@ impl Up {
 /// The task that owns the connection.
 struct Keeper {
     settings: RedisSettings,
+    greeting: Greeting,
     link: watch::Sender<Link>,
     inbox: mpsc::Receiver<(u64, Trouble)>,
 }
@@ -397,13 +436,22 @@ impl Keeper {
     async fn replace(&mut self, number: u64) -> Up {
         let mut rest = REST_MIN;
         loop {
-            match Up::reach(&self.settings, number).await {
+            match self.reach(number).await {
                 Ok(up) => return up,
                 Err(failure) => self.link.send_replace(Link::Down(failure.text().to_owned())),
             };
             // Replicas that lost it together shall not come back together.
             SystemClock.sleep(rest.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
             rest = longer(rest);
+        }
+    }
+    /// A connection to a server that was greeted.
+    async fn reach(&self, number: u64) -> Result<Up, Failure> {
+        let mut up = Up::reach(&self.settings, number).await?;
+        let place = format!("redis at {}", up.place);
+        match timeout(ANSWER_MAX, self.greeting.give(&mut up, true)).await {
+            Ok(greeted) => greeted.map(|_| up).map_err(|error| Failure::at(&place, &error)),
+            Err(_) => Err(Failure::Away(silent(&up.place))),
         }
     }
 }

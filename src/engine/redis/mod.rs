@@ -111,7 +111,11 @@ impl RedisEngine {
         let prefix = &settings.prefix;
         let (key, scripts) = (format!("{{{prefix}}}:work"), Scripts::new());
         let calls = Arc::new(Calls { connection, scripts, key, clock, options });
-        let last = match calls.run(&calls.call(&calls.scripts.open)).await {
+        let begun = async {
+            calls.connection.greet().await?;
+            calls.run(&calls.call(&calls.scripts.open)).await
+        };
+        let last = match begun.await {
             Ok(last) => last,
             Err(error) => {
                 calls.connection.close().await;

@@ -40,6 +40,7 @@ macro_rules! scripts {
 }
 
 scripts! {
+    greet: ITEMS;
     open: ITEMS RULES;
     push: ITEMS RULES LEDGER;
     take: ITEMS RULES DUE;

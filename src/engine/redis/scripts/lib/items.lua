@@ -14,6 +14,7 @@
 --   served          zset    '<lane>:<account>' by the take that last served it
 --   gates           hash    account -> 'until reason'
 --   place, token, takes, entered, change, floor   counters
+--   history         string  which server's history of writes `change` belongs to
 --   wake            string  'p' when a wake-up waits to be fetched, 'a' when somebody may sleep
 --   events          stream  tells sleepers of work and of changes
 --
