@@ -5,6 +5,7 @@
 mod api;
 mod architecture;
 mod catalog;
+mod chaos;
 mod cli;
 mod config;
 mod conformance;

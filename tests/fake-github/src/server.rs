@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::World;
 use crate::calls::{Call, CallKind};
 use crate::faults::Fault;
 use crate::graphql::{self, View};
+use crate::reading::Reading;
 use crate::state::{POINTS_PER_HOUR, State};
 use crate::{apps, misfortune, rest};
 
@@ -30,6 +32,8 @@ pub(crate) struct Reply {
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Vec<u8>,
     pub(crate) cut: bool,
+    /// What it shows is being read until it has been sent.
+    pub(crate) reading: Option<Arc<Reading>>,
 }
 
 impl Reply {
@@ -40,6 +44,7 @@ impl Reply {
             headers: Vec::new(),
             body: body.to_string().into_bytes(),
             cut: false,
+            reading: None,
         }
     }
 }
@@ -165,9 +170,11 @@ fn graphql(state: &mut State, asked: &Asked) -> (Reply, Call, Option<Fault>) {
     }
     let token = asked.token.as_deref().unwrap_or_default();
     let size = request.as_ref().map_or(0, graphql::Request::size);
+    let mut reading = None;
     let mut body = match &request {
         Err(refusal) => refusal.clone(),
         Ok(request) => {
+            reading = Some(Arc::new(state.readings.begin(request.node_ids(), token)));
             let answer = request.answer(state, token, view(fault.as_ref(), state.now));
             call.points = answer.cost;
             call.nodes = answer.nodes;
@@ -189,6 +196,7 @@ fn graphql(state: &mut State, asked: &Asked) -> (Reply, Call, Option<Fault>) {
         misfortune::spoil(state, fault, &mut body);
     }
     let mut reply = Reply::json(200, &body);
+    reply.reading = reading;
     reply.headers = vec![
         ("x-ratelimit-limit", limit.to_string()),
         ("x-ratelimit-remaining", if over { 0 } else { left }.to_string()),
@@ -286,7 +294,7 @@ fn respond(reply: Reply) -> Response<ReplyBody> {
     if reply.cut {
         bytes.truncate(length / 2);
     }
-    let body = ReplyBody { bytes: Some(bytes), cut: reply.cut };
+    let body = ReplyBody { bytes: Some(bytes), cut: reply.cut, _reading: reply.reading };
     response.body(body).expect("the fake's own headers are valid")
 }
 
@@ -295,6 +303,7 @@ fn respond(reply: Reply) -> Response<ReplyBody> {
 pub(crate) struct ReplyBody {
     bytes: Option<Bytes>,
     cut: bool,
+    _reading: Option<Arc<Reading>>,
 }
 
 impl Body for ReplyBody {

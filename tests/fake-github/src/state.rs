@@ -12,6 +12,7 @@ use crate::apps::Apps;
 use crate::calls::Journal;
 use crate::content::{Blob, Commit, Content, Heads};
 use crate::faults::Faults;
+use crate::reading::Readings;
 
 /// Logical time at the start: 2026-01-01T00:00:00Z.
 pub const START_SECONDS: i64 = 1_767_225_600;
@@ -139,6 +140,7 @@ pub(crate) struct State {
     pub(crate) faults: Faults,
     pub(crate) latency: Duration,
     pub(crate) journal: Journal,
+    pub(crate) readings: Readings,
     pub(crate) next_id: u64,
 }
 

@@ -19,6 +19,7 @@ mod lifecycle;
 mod measures;
 mod outage;
 mod recovery;
+mod replicas;
 mod scan_budget;
 mod scan_progress;
 mod scan_schedule;

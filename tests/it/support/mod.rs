@@ -1,6 +1,7 @@
 //! What the tests share.
 
 pub mod apps;
+pub mod breaking;
 pub mod catalogs;
 pub mod clock;
 pub mod faulty_store;

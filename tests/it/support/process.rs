@@ -24,6 +24,17 @@ impl Served {
     /// Starts `binary serve --config CONFIG` with these variables and nothing else of cuelight's in
     /// the environment, and waits until it listens. A `prefix` such as `taskset` goes before it.
     pub fn start(prefix: &[&str], binary: &Path, config: &Path, env: &[(&str, &str)]) -> Self {
+        Self::try_start(prefix, binary, config, env)
+            .unwrap_or_else(|log| panic!("the program does not listen:\n{log}"))
+    }
+
+    /// The same; an error is what a program wrote that does not listen.
+    pub fn try_start(
+        prefix: &[&str],
+        binary: &Path,
+        config: &Path,
+        env: &[(&str, &str)],
+    ) -> Result<Self, String> {
         let mut words = prefix.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
         words.push(binary.display().to_string());
         let mut child = Command::new(&words[0])
@@ -60,11 +71,11 @@ impl Served {
                 Ok((_, url)) => served.internal = authority(&url),
                 Err(_) => {
                     let _ = served.child.kill();
-                    panic!("the program does not listen:\n{}", served.log().join("\n"));
+                    return Err(served.log().join("\n"));
                 }
             }
         }
-        served
+        Ok(served)
     }
 
     /// The process id.
@@ -85,6 +96,22 @@ impl Served {
         Command::new("kill").args(["-TERM", &id]).status().expect("kill runs");
         let status = self.child.wait().expect("it ends");
         (status, self.log())
+    }
+
+    /// SIGSTOP: it holds its connections and does nothing.
+    pub fn hang(&self) {
+        self.signal("-STOP");
+    }
+
+    /// SIGCONT.
+    pub fn go_on(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        let status = Command::new("kill").args([signal, &id]).status().expect("kill runs");
+        assert!(status.success());
     }
 
     fn log(&mut self) -> Vec<String> {

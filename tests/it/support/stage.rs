@@ -229,6 +229,11 @@ impl Stage {
         http::post_json(&format!("http://{}{path}", self.app.internal), &body).await
     }
 
+    /// Starts another cuelight beside it, with the same settings and storage.
+    pub async fn replica(&self) -> App {
+        start(&self.config, &self.clock, self.process).await
+    }
+
     /// Stops cuelight and starts it again on the same storage.
     pub async fn restart(self) -> Self {
         self.restart_with(|_| {}).await

@@ -110,9 +110,16 @@ impl<'q> Request<'q> {
 
     /// How many node ids are asked for.
     pub(crate) fn node_count(&self) -> usize {
+        self.node_ids().len()
+    }
+
+    /// The node ids that are asked for.
+    pub(crate) fn node_ids(&self) -> Vec<String> {
         let nodes = fields(&self.query.selection_set.items).find(|field| field.name == "nodes");
         let ids = nodes.and_then(|field| self.argument(field, "ids"));
-        ids.and_then(|ids| ids.as_array().map(Vec::len)).unwrap_or(0)
+        let ids = ids.as_ref().and_then(Value::as_array);
+        let text = |id: &Value| id.as_str().unwrap_or_default().to_owned();
+        ids.map(|ids| ids.iter().map(text).collect()).unwrap_or_default()
     }
 
     /// How much is asked for: node ids, or the largest page of repositories.
