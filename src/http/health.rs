@@ -15,10 +15,10 @@ use tokio::time::timeout;
 
 use crate::engine::EngineError;
 use crate::engine::queue::QueueStats;
-use crate::engine::store::Held;
 use crate::health::{Check, CheckState, overall};
 use crate::http::answer::json;
 use crate::http::state::{InternalState, NOT_LOADED, Shared, Webhooks};
+use crate::operate::approvals::Waiting;
 
 /// How long the storage may take to answer a probe: a storage that is slower cannot carry
 /// webhooks either.
@@ -103,7 +103,8 @@ async fn exercise(state: &InternalState) {
         health.set("providers", CheckState::Off, detail);
     }
     set_view(state);
-    let held = in_time(state.store.held());
+    // Also what a scan of another replica, or of before the start, left alone.
+    let held = in_time(state.operator.waiting());
     // Reads go on while nothing can be written, and then webhooks are lost: so that is tried too.
     let (written, stats, held) = tokio::join!(in_time(state.inspect.probe()), stats(state), held);
     let mut storage = written;
@@ -162,13 +163,16 @@ fn set_gates(state: &InternalState, stats: &QueueStats) {
     state.health.set("github-limits", CheckState::Degraded, shortened(gates));
 }
 
-fn set_removals(state: &InternalState, held: &[Held]) {
+fn set_removals(state: &InternalState, held: &[Waiting]) {
     if held.is_empty() {
         state.health.set("removals", CheckState::Ok, "none is held");
         return;
     }
-    let names = held.iter().map(|held| held.full_name.to_string());
-    let account = |held: &Held| format!("{}/{}", held.account.host, held.full_name.owner());
+    let names = held.iter().map(|held| held.full_name.clone());
+    let account = |held: &Waiting| match held.full_name.split_once('/') {
+        Some((owner, _)) => format!("{}/{owner}", held.account.host),
+        None => held.account.to_string(),
+    };
     let mut accounts: Vec<String> = held.iter().map(account).collect();
     accounts.sort_unstable();
     accounts.dedup();

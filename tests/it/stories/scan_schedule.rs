@@ -125,6 +125,10 @@ async fn what_a_scan_left_alone_outlives_a_restart_and_can_be_approved() {
     let stage = stage.restart().await;
     let list = stage.get("/api/cuelight/v1/approvals").await.1;
     assert_eq!(held(&list), Some(8), "{list}");
+    let told = stage.check("removals").await;
+    assert_eq!(told["state"], "degraded", "no scan has run since: {told}");
+    let detail = told["detail"].as_str().expect("a text");
+    assert!(detail.contains("--approve-removals github.com/acme`"), "{told}");
     let body = serde_json::json!({ "account": "github.com/acme" });
     assert_eq!(stage.post("/api/cuelight/v1/approvals", body).await.0, 200);
     assert_eq!(held(&stage.get("/api/cuelight/v1/approvals").await.1), Some(0));
