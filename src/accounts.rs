@@ -1,11 +1,15 @@
 //! Which account a provider's `organization` is, and on which accounts a provider's App is
-//! installed: learnt from GitHub, remembered in memory.
+//! installed: learnt from GitHub, remembered in memory. Where an App was installed is also kept in
+//! a note of the storage (see `noted.rs`), so that an uninstallation that happened while nobody ran
+//! can be confirmed.
 //!
 //! A login may be renamed and is no identity, so it is asked again before every scan; between
 //! scans the last answer serves. An account is *lost* when an App that was installed on it is no
 //! longer, as GitHub confirmed by the installation's id, or when the catalog holds repositories of
 //! it at the start and nothing covers it any more; and when no provider names it besides: perhaps
 //! one has been mistyped. What becomes of its repositories is not decided here.
+
+mod noted;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -16,6 +20,7 @@ use crate::ids::{Account, AppId, FullName, Host, InvalidId};
 use crate::membership::Membership;
 
 pub use crate::ids::app_account;
+use noted::Noted;
 
 /// Where an App is installed.
 #[derive(Debug, Clone)]
@@ -51,6 +56,8 @@ struct Learnt {
     known: HashMap<Account, Owner>,
     /// By App, as last listed.
     installed: BTreeMap<(Host, AppId), BTreeMap<Account, Installation>>,
+    /// By App, where it was installed when that was last noted, in this run or before it.
+    noted: BTreeMap<(Host, AppId), Noted>,
     lost: BTreeMap<Account, Loss>,
     /// Accounts that the catalog had repositories of at the start, with a login.
     recorded: BTreeMap<Account, String>,
@@ -77,6 +84,9 @@ impl Accounts {
     pub async fn resolve(&self, host: &Host, login: &str) -> Result<Owner, GitHubError> {
         let owner = self.github.owner(host, login).await?;
         self.remember([owner.clone()]);
+        if self.membership.is_named(host, &owner.login) {
+            self.write().lost.remove(&owner.account);
+        }
         Ok(owner)
     }
 
@@ -128,8 +138,40 @@ impl Accounts {
             return Ok(None);
         }
         let loss = Loss { login, is_confirmed: false };
-        self.write().lost.insert(account.clone(), loss.clone());
-        Ok(Some(loss))
+        // What an App was asked meanwhile may have confirmed more.
+        Ok(Some(self.write().lost.entry(account.clone()).or_insert(loss).clone()))
+    }
+
+    /// The accounts that had the login which `account` has now, and have no other that a provider
+    /// names: an organisation was renamed and somebody else took its name. They are lost from now
+    /// on.
+    ///
+    /// # Errors
+    /// As GitHub answers: nobody is lost while a login cannot be looked up.
+    pub async fn namesakes(&self, account: &Account) -> Result<Vec<(Account, Loss)>, GitHubError> {
+        let Some(Owner { login, .. }) = self.known(account) else { return Ok(Vec::new()) };
+        let others: Vec<Account> = {
+            let learnt = self.read();
+            let known = learnt.known.iter().map(|(other, owner)| (other, &owner.login));
+            let recorded = learnt.recorded.iter();
+            let recorded = recorded.filter(|(other, _)| !learnt.known.contains_key(*other));
+            let is_other = |(other, its): &(&Account, &String)| {
+                *other != account && other.host == account.host && its.eq_ignore_ascii_case(&login)
+            };
+            known.chain(recorded).filter(is_other).map(|(other, _)| other.clone()).collect()
+        };
+        let mut lost = Vec::new();
+        for other in others {
+            self.write().known.remove(&other);
+            self.note_recorded(&other, &login);
+            if self.lost(&other).is_none() && self.owner_to_scan(&other).await?.is_some() {
+                continue;
+            }
+            let loss = Loss { login: login.clone(), is_confirmed: false };
+            let loss = self.write().lost.entry(other.clone()).or_insert(loss).clone();
+            lost.push((other, loss));
+        }
+        Ok(lost)
     }
 
     /// Whether a repository called `name` shows an account to be none that a provider names.
@@ -164,6 +206,7 @@ impl Accounts {
                 )));
             }
         }
+        let gone_before = self.uninstalled_before(&place, &now).await?;
         let logins: Vec<&str> = installations.iter().map(|i| i.owner.login.as_str()).collect();
         self.membership.learn(host, app, &logins);
         self.remember(installations.iter().map(|installation| installation.owner.clone()));
@@ -173,29 +216,28 @@ impl Accounts {
         let changed =
             installations.iter().filter(is_other).map(|it| it.owner.account.clone()).collect();
         self.write().installed.insert(place, now);
-        Ok(Discovered { installations, changed, lost: self.settle_lost(host, before) })
+        let was = before.into_values().map(|it| (it.owner.account, it.owner.login));
+        let lost = self.settle_lost(host, was.chain(gone_before).collect());
+        Ok(Discovered { installations, changed, lost })
     }
 
-    /// Works out who is lost on a host, now that an App has been asked: `before` is where it was.
-    fn settle_lost(
-        &self,
-        host: &Host,
-        before: BTreeMap<Account, Installation>,
-    ) -> Vec<(Account, Loss)> {
+    /// Works out who is lost on a host, now that an App has been asked: `before` is where it was,
+    /// and is no more, as GitHub confirmed, or is still.
+    fn settle_lost(&self, host: &Host, before: Vec<(Account, String)>) -> Vec<(Account, Loss)> {
         let is_ours = |login: &str| !self.membership.of_owner(host, login).is_empty();
         let may_judge =
             self.membership.discovers(host) && self.membership.undiscovered(host).is_empty();
         let mut guard = self.write();
         let learnt = &mut *guard;
-        let uninstalled = before
-            .into_values()
-            .map(|it| (it.owner.account, Loss { login: it.owner.login, is_confirmed: true }));
+        for (account, login) in before {
+            learnt.lost.insert(account, Loss { login, is_confirmed: true });
+        }
         let absent =
             learnt.recorded.iter().filter(|(account, _)| may_judge && account.host == *host);
         let absent = absent.map(|(account, login)| {
             (account.clone(), Loss { login: login.clone(), is_confirmed: false })
         });
-        for (account, loss) in uninstalled.chain(absent) {
+        for (account, loss) in absent {
             learnt.lost.entry(account).or_insert(loss);
         }
         let installed = &learnt.installed;
@@ -218,6 +260,7 @@ impl Accounts {
         learnt.lost.remove(account);
         learnt.recorded.remove(account);
         learnt.known.remove(account);
+        learnt.noted.values_mut().for_each(|of_app| drop(of_app.remove(account)));
     }
 
     /// Asks again what Apps may see of an account: a signed event said that it has changed.

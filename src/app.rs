@@ -185,6 +185,9 @@ impl App {
 
     /// Loads the view and pushes what the records themselves say is due.
     async fn load(&self, feed: &ViewFeed) -> anyhow::Result<Seq> {
+        let store = &*self.worker.store;
+        let recalled = self.worker.scanner.accounts.recall(store).await;
+        recalled.context("cannot read where Apps were installed")?;
         let mut due: Vec<PushKey> = Vec::new();
         let accounts = &self.worker.scanner.accounts;
         let look = |record: &RepoRecord| {

@@ -44,6 +44,7 @@ pub async fn discover(
         if !keys.is_empty() {
             scanner.queue.push(Push { delivery: None, keys }).await?;
         }
+        scanner.accounts.keep(&*scanner.store, host, app).await?;
         if !by_event {
             for (account, loss) in &discovered.lost {
                 let_go(scanner, account, loss, Reasons::default()).await?;
@@ -84,7 +85,16 @@ pub async fn scan(
     };
     match loss {
         Some(loss) => let_go(scanner, account, &loss, reasons).await.map(|()| Ok(Ended::Whole)),
-        None => scanner.scan(account).await,
+        None => {
+            let scanned = scanner.scan(account).await?;
+            if scanned.is_ok() {
+                // What GitHub does not say here, the next scan asks again.
+                for (other, loss) in scanner.accounts.namesakes(account).await.unwrap_or_default() {
+                    let_go(scanner, &other, &loss, Reasons::default()).await?;
+                }
+            }
+            Ok(scanned)
+        }
     }
 }
 
@@ -97,7 +107,11 @@ async fn let_go(
 ) -> Result<(), EngineError> {
     let started_at = scanner.clock.now();
     let summaries = scanner.store.summaries(account.clone()).await?;
-    let label = scanner.accounts.label(account, None);
+    let label = match scanner.membership.is_named(&account.host, &loss.login) {
+        // Its login is another's now.
+        true => account.to_string(),
+        false => scanner.accounts.label(account, None),
+    };
     let checks = ["github", "scan", "installation"].map(|subject| format!("{subject}:{label}"));
     if summaries.is_empty() {
         checks.iter().for_each(|check| scanner.health.remove(check));
@@ -143,11 +157,18 @@ fn held_text(held: &[(crate::work::RepoKey, String)], loss: &Loss, label: &str) 
     let shown = names.collect::<Vec<_>>().join(", ");
     let more = held.len().saturating_sub(NAMES_SHOWN_MAX);
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let login = &loss.login;
+    let why = if label.ends_with(&format!("/{}", login.to_ascii_lowercase())) {
+        format!(
+            "no provider names {login} any more and no App of one is installed on it, which no \
+             webhook has told"
+        )
+    } else {
+        format!("the login {login} belongs to another account now")
+    };
     format!(
-        "no provider names {} any more and no App of one is installed on it, which no webhook has \
-         told: the brake holds all entities of {} repositories: {shown}{rest}; they stay in the \
+        "{why}: the brake holds all entities of {} repositories: {shown}{rest}; they stay in the \
          catalog until `cuelight scan --approve-removals {label}`",
-        loss.login,
         held.len()
     )
 }

@@ -26,6 +26,7 @@ use crate::clock::Timestamp;
 use crate::config::{Config, InternalAuth, Storage};
 use crate::engine::nothing::Nothing;
 use crate::engine::queue::push_all;
+use crate::engine::record::RepoRecord;
 use crate::engine::{Engine, EngineError};
 use crate::health::Health;
 use crate::http::internal;
@@ -127,7 +128,13 @@ impl Alone {
     /// When the storage fails.
     pub async fn push_due(&self) -> anyhow::Result<()> {
         let mut due = Vec::new();
-        let look = |record: &_| due.extend(self.worker.reconciler.due_at_start(record));
+        let accounts = &self.worker.scanner.accounts;
+        let recalled = accounts.recall(&*self.worker.store).await;
+        recalled.context("cannot read where Apps were installed")?;
+        let look = |record: &RepoRecord| {
+            accounts.note_recorded(&record.account, record.full_name.owner());
+            due.extend(self.worker.reconciler.due_at_start(record));
+        };
         self.feed.load(look).await.context("cannot load the catalog")?;
         Ok(push_all(&*self.worker.queue, due).await?)
     }

@@ -151,6 +151,12 @@ impl App {
         Ok(!is_there)
     }
 
+    /// Whether there is an installation of this number, installed on whomever.
+    pub(super) async fn is_there(&self, installation: u64) -> Result<bool, GitHubError> {
+        let lister = &self.lister;
+        lister.transport.counted(lister.is_there(InstallationId(installation)).await)
+    }
+
     /// Makes the next [`find`](Self::find) ask again: what the list says was refused.
     pub(super) fn doubt(&self) {
         let mut directory = self.lock();
@@ -314,6 +320,7 @@ impl Lister {
         };
         let host = self.transport.host.clone();
         let owner = Owner { account: Account { host, owner: OwnerId(account.id) }, login };
-        Some(Installed { id: InstallationId(wire.id), shown: Installation { owner, state } })
+        let shown = Installation { id: wire.id, owner, state };
+        Some(Installed { id: InstallationId(wire.id), shown })
     }
 }

@@ -203,6 +203,19 @@ impl GitHub {
         self.app(&account.host, app)?.confirm_uninstalled(account.owner).await
     }
 
+    /// Whether an App has an installation of this number, as `GET /app/installations/{id}` says.
+    ///
+    /// # Errors
+    /// As GitHub answers, or when the App is not among the settings.
+    pub async fn is_installation(
+        &self,
+        host: &Host,
+        app: AppId,
+        installation: u64,
+    ) -> Result<bool, GitHubError> {
+        self.app(host, app)?.is_there(installation).await
+    }
+
     /// Forgets which repositories of an account are selected: that may have changed.
     pub fn doubt_selection(&self, account: &Account) {
         if let Some(at) = self.hosts.get(&account.host) {

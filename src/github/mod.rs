@@ -64,6 +64,8 @@ pub struct AppSettings {
 /// Where an App is installed.
 #[derive(Debug, Clone)]
 pub struct Installation {
+    /// Its number: another one each time that the App is installed.
+    pub id: u64,
     /// Whose repositories it may see.
     pub owner: Owner,
     /// Whether it may be used.

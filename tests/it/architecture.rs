@@ -31,7 +31,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("github", &["clock", "config", "ids", "repository", "telemetry", "work"]),
     ("membership", &["config", "ids", "repository"]),
     // Who a login is, is asked of GitHub and remembered.
-    ("accounts", &["config", "github", "ids", "membership"]),
+    ("accounts", &["config", "engine", "github", "ids", "membership"]),
     ("freshness", &["clock", "engine", "github", "ids", "work"]),
     ("reconcile", LOOPS),
     ("scan", LOOPS),

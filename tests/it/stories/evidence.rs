@@ -149,6 +149,56 @@ async fn an_organisation_renamed_on_github_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_login_that_passes_to_another_account_leaves_what_was_its_held_and_told() {
+    let stage = Stage::open().await;
+    stage.repository("pay", &component("pay", "service")).await;
+    stage.scan().await;
+    let world = stage.world();
+    world.rename_owner("acme", "acme-old");
+    let old = format!("github.com:{}", world.owner("acme-old").id);
+    world.create_organization("acme");
+    world.add_token(TOKEN, &["acme", "acme-old"]);
+    let new = NewRepository::named("new").file(FILE, component("new", "service"));
+    world.create_repository("acme", new);
+    let mut stage = stage;
+    for _ in 0..2 {
+        stage.scan().await;
+        assert!(stage.has("pay").await && stage.has("new").await);
+        let told = stage.check(&format!("scan:{old}")).await;
+        assert_eq!(told["state"], "degraded", "{:?}", stage.get("/health").await);
+        let detail = told["detail"].as_str().expect("a text");
+        assert!(detail.contains("belongs to another account now"), "{told}");
+        assert_eq!(stage.check("scan:github.com/acme").await["state"], "ok");
+        assert_eq!(stage.check("removals").await["state"], "degraded");
+        stage = stage.restart().await;
+        stage.work().await;
+    }
+    stage.scan().await;
+    let body = serde_json::json!({ "account": old });
+    assert_eq!(stage.post("/api/cuelight/v1/approvals", body).await.0, 200);
+    stage.work().await;
+    assert!(!stage.has("pay").await && stage.has("new").await);
+}
+
+#[tokio::test]
+async fn a_login_that_comes_back_to_its_account_is_as_before() {
+    let stage = Stage::open().await;
+    stage.repository("pay", &component("pay", "service")).await;
+    stage.scan().await;
+    let world = stage.world();
+    world.rename_owner("acme", "acme-old");
+    world.create_organization("acme");
+    world.add_token(TOKEN, &["acme", "acme-old"]);
+    stage.scan().await;
+    world.rename_owner("acme", "other");
+    world.rename_owner("acme-old", "acme");
+    world.put_file("acme/pay", FILE, component("pay", "website"));
+    stage.scan().await;
+    assert_eq!(stage.type_of("pay").await.as_deref(), Some("website"));
+    assert_eq!(stage.check("removals").await["state"], "ok");
+}
+
+#[tokio::test]
 async fn a_repository_transferred_between_two_accounts_stays_whoever_is_scanned_first() {
     for first in [0, 1] {
         let stage = Stage::with(second, process_file).await;

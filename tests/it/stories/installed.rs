@@ -159,19 +159,43 @@ async fn a_few_repositories_of_an_uninstalled_app_are_held_as_well() {
 #[tokio::test]
 async fn an_app_that_was_uninstalled_while_we_were_stopped_is_held_too() {
     let (stage, acme) = filled().await;
-    let told = stage.world().uninstall_app(acme);
+    stage.world().uninstall_app(acme);
     let stage = stage.restart().await;
     stage.work().await;
     stage.scan().await;
     assert_eq!(stage.components().await, 13);
     assert_eq!(stage.check("scan:github.com/acme").await["state"], "degraded");
-    // An id that nobody knows any more cannot be asked for.
-    stage.cue(&[told]).await;
-    stage.work().await;
-    assert_eq!(stage.components().await, 13);
     stage.world().install_app(APP, "acme", Selection::All);
     stage.scan().await;
     assert_eq!(stage.check("scan:github.com/acme").await["state"], "ok");
+    assert_eq!(stage.components().await, 13);
+}
+
+#[tokio::test]
+async fn an_uninstallation_that_is_told_after_a_restart_is_confirmed_by_the_kept_number() {
+    let (stage, acme) = filled().await;
+    let told = stage.world().uninstall_app(acme);
+    // The number outlives a start at which it was found out already, and another one.
+    let stage = stage.restart().await;
+    stage.work().await;
+    advance(&stage, Duration::from_secs(61));
+    stage.scan().await;
+    let stage = stage.restart().await;
+    stage.work().await;
+    assert_eq!(stage.components().await, 13, "nobody has told of it yet");
+    stage.cue(&[told]).await;
+    stage.work().await;
+    assert_eq!(stage.components().await, 1, "{:?}", stage.get("/health").await);
+    assert!(stage.has("hq").await);
+}
+
+#[tokio::test]
+async fn an_uninstallation_told_after_a_restart_that_github_does_not_confirm_removes_nothing() {
+    let (stage, _) = filled().await;
+    let told = stage.world().installation("deleted", "acme");
+    let stage = stage.restart().await;
+    stage.cue(&[told]).await;
+    stage.work().await;
     assert_eq!(stage.components().await, 13);
 }
 
