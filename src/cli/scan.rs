@@ -165,6 +165,12 @@ async fn work(
 
 async fn tell(cuelight: &Cuelight, look: &Look, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
     let is_alone = cuelight.alone().is_some();
+    // Not only what these scans left alone: the brake counts over an hour.
+    let waiting = cuelight.get("/api/cuelight/v1/approvals").await?.body;
+    let held = |scan: &Value| {
+        let items = waiting["items"].as_array().into_iter().flatten();
+        items.filter(|one| one["account"] == scan["account"]).count()
+    };
     let row = |scan: &Value| {
         let spent = time(scan, "endedAt").zip(time(scan, "startedAt"));
         let seconds = spent.map_or(0.0, |(end, start)| end.since(start).as_secs_f64());
@@ -176,7 +182,7 @@ async fn tell(cuelight: &Cuelight, look: &Look, streams: &mut Streams<'_>) -> an
             text(scan, "account"),
             scan["listed"].to_string(),
             scan["pushed"].to_string(),
-            scan["held"].as_array().map_or(0, Vec::len).to_string(),
+            held(scan).to_string(),
             failed.to_string(),
             format!("{seconds:.1}"),
             next.unwrap_or("-").to_owned(),
@@ -192,7 +198,7 @@ async fn tell(cuelight: &Cuelight, look: &Look, streams: &mut Streams<'_>) -> an
             let error = printable(error);
             writeln!(streams.err, "cuelight: the scan of {account} failed: {error}")?;
             code = FAILED;
-        } else if scan["held"].as_array().is_some_and(|held| !held.is_empty()) {
+        } else if held(scan) > 0 {
             let command = format!("cuelight scan --approve-removals {account}");
             let what = format!("removals of {account} are held; see them with `{command}`");
             writeln!(streams.err, "cuelight: {what}")?;

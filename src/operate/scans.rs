@@ -121,8 +121,16 @@ impl Operator {
             }
             Err(_) => text.to_owned(),
         };
-        let named: Vec<Provider> =
-            all.iter().filter(|p| self.is_named(p, &label)).cloned().collect();
+        let named = || -> Vec<Provider> {
+            all.iter().filter(|p| self.is_named(p, &label)).cloned().collect()
+        };
+        if named().is_empty() {
+            // Right after a start nobody knows yet where Apps are installed.
+            for host in all.iter().filter_map(|p| crate::accounts::host_of(p).ok()) {
+                self.scanner.accounts.ready(&host).await?;
+            }
+        }
+        let named = named();
         if named.is_empty() {
             return Err(OperateError::UnknownAccount(text.to_owned()));
         }

@@ -5,7 +5,7 @@ use crate::accounts::host_of;
 use crate::config::{Filters, Provider};
 use crate::engine::record::RepoRecord;
 use crate::github::{Repository, Seen};
-use crate::ids::{Account, FullName, Host};
+use crate::ids::{Account, AppId, FullName, Host};
 use crate::membership::{Standing, wanted};
 use crate::repository::FileQuery;
 
@@ -69,12 +69,6 @@ impl Told {
     fn filtered_out(why: String) -> Self {
         Self { filter: Some(why.clone()), ..Self::new(Place::FilteredOut, why) }
     }
-
-    fn stranger(name: &FullName) -> Self {
-        let owner = name.owner();
-        let why = format!("no provider of the configuration names the owner `{owner}`");
-        Self::new(Place::Stranger, why)
-    }
 }
 
 impl Operator {
@@ -88,10 +82,14 @@ impl Operator {
             }
             Standing::Member(providers) => {
                 let paths: Vec<&str> = record.files.iter().map(|f| f.path.as_str()).collect();
-                Told::member(Place::In, format!("it has {}", paths.join(", ")), &providers)
+                let why = match record.holds_entities() {
+                    true => format!("it has {}", paths.join(", ")),
+                    false => format!("it has {}, which gave no entity", paths.join(", ")),
+                };
+                Told::member(Place::In, why, &providers)
             }
             Standing::FilteredOut(why) => Told::filtered_out(why),
-            Standing::Stranger => Told::stranger(&record.full_name),
+            Standing::Stranger => self.stranger(&record.full_name),
         }
     }
 
@@ -105,9 +103,9 @@ impl Operator {
             membership.owners_of(p).iter().any(|login| login.eq_ignore_ascii_case(name.owner()))
         };
         let Some(provider) = membership.providers().iter().find(named) else {
-            return Ok((None, Told::stranger(name)));
+            return Ok((None, self.stranger(name)));
         };
-        let Ok(host) = host_of(provider) else { return Ok((None, Told::stranger(name))) };
+        let Ok(host) = host_of(provider) else { return Ok((None, self.stranger(name))) };
         let owner = match self.scanner.accounts.resolve(&host, name.owner()).await {
             Ok(owner) => owner,
             Err(error) => return Ok((None, unknown(&host, &error))),
@@ -118,6 +116,26 @@ impl Operator {
             Err(error) => unknown(&host, &error),
         };
         Ok((Some(account), told))
+    }
+
+    /// No provider names the owner, as far as the Apps of providers have told whose they read.
+    fn stranger(&self, name: &FullName) -> Told {
+        let owner = name.owner();
+        let mut why = format!("no provider of the configuration names the owner `{owner}`");
+        let membership = &self.scanner.membership;
+        for provider in membership.providers() {
+            let (Some(app), Ok(host)) = (provider.app.map(AppId), host_of(provider)) else {
+                continue;
+            };
+            if membership.undiscovered(&host).contains(&app) {
+                let why =
+                    format!("App {app} could not be asked whether it is installed on {owner}");
+                return Told::new(Place::Unknown, why);
+            }
+            let not = "is not installed there, or `allowedInstallationOwners` leaves it out";
+            why.push_str(&format!("; App {app} of provider {} {not}", provider.id));
+        }
+        Told::new(Place::Stranger, why)
     }
 
     async fn read(
@@ -148,7 +166,7 @@ impl Operator {
         let providers = match standing {
             Standing::Member(providers) => providers,
             Standing::FilteredOut(why) => return Told::filtered_out(why),
-            Standing::Stranger => return Told::stranger(&found.full_name),
+            Standing::Stranger => return self.stranger(&found.full_name),
         };
         let wanted = wanted(providers.iter().copied());
         let mut seen = queries.iter().zip(&found.files).filter(|(_, file)| file.is_some());

@@ -1,8 +1,9 @@
 //! `cuelight scan --approve-removals ACCOUNT`: lists what the brake holds, asks, approves exactly
 //! that list.
 //!
-//! Alone it scans first, because only the process that scanned knows what it left alone, and works
-//! the approved removals off afterwards.
+//! Alone it scans first, so that what is held is what would be now, and works the approved removals
+//! off afterwards. An account that no provider names any more has no scan; what is held of it is
+//! known from the records.
 
 use anyhow::{Context, bail};
 use hyper::StatusCode;
@@ -22,8 +23,11 @@ pub async fn approve(
 ) -> anyhow::Result<u8> {
     if let Some(alone) = cuelight.alone() {
         writeln!(streams.err, "cuelight: scanning {account} to see what is held")?;
+        alone.push_due().await?;
         let asked = cuelight.post("/api/cuelight/v1/scans", &body_of(Some(account))).await?;
-        cuelight.items(&asked, StatusCode::ACCEPTED)?;
+        if asked.status != StatusCode::NOT_FOUND {
+            cuelight.items(&asked, StatusCode::ACCEPTED)?;
+        }
         alone.work().await?;
     }
     let query: String = url::form_urlencoded::Serializer::new(String::new())

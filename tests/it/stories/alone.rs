@@ -238,6 +238,27 @@ async fn held_removals_are_listed_asked_for_and_worked_off_without_a_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_no_provider_names_any_more_is_held_without_a_server_too() {
+    let scene = Scene::open().await;
+    scene.run(&["scan"]);
+    scene.world().create_organization("globex");
+    scene.world().add_token(TOKEN, &["acme", "globex"]);
+    let text = std::fs::read_to_string(&scene.config).expect("a file");
+    let text = text.replace("organization: acme", "organization: globex");
+    std::fs::write(&scene.config, text).expect("a file");
+    let (code, _, err) = scene.run(&["scan"]);
+    assert_eq!(code, 0, "{err}");
+    let (_, out, _) = scene.run(&["explain", "acme/svc-00"]);
+    assert!(out.contains("cuelight scan --approve-removals github.com/acme"), "{out}");
+    let (code, out, err) = scene.run(&["scan", "--approve-removals", "acme", "--yes"]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(
+        out.ends_with("the catalog holds 0 repositories with 0 entities and 0 problems\n"),
+        "{out}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_provider_the_commands_say_what_to_give() {
     let scene = Scene::open().await;
     let text = std::fs::read_to_string(&scene.config).expect("a file");

@@ -62,8 +62,9 @@ async fn every_standing_is_told_with_every_word() {
     let scene = Scene::open().await;
     let two = format!("{}---\n{}", component("svc-00", "service"), "kind: [");
     scene.world().put_file("acme/svc-00", FILE, two);
-    assert_eq!(scene.run(&["scan"]).0, 0);
     let world = scene.world();
+    world.create_repository("acme", NewRepository::named("bad").file(FILE, "kind: ["));
+    assert_eq!(scene.run(&["scan"]).0, 0);
     world.create_repository("acme", NewRepository::named("tools").file("README.md", "hello"));
     let new = NewRepository::named("new").file(FILE, component("new", "service"));
     world.create_repository("acme", new);
@@ -91,6 +92,7 @@ async fn every_standing_is_told_with_every_word() {
             "next scan: no server runs",
         ],
     );
+    check(&scene, "acme/bad", &["why: it has catalog-info.yaml, which gave no entity"]);
     check(
         &scene,
         "acme/tools",
@@ -121,6 +123,9 @@ async fn a_removal_that_is_held_is_told_with_what_approves_it() {
         assert_eq!(scene.run(&["scan"]).0, 0);
     }
     let all = ["svc-03", "svc-04", "svc-05"].map(|name| explain(&scene, &format!("acme/{name}")));
+    let (_, out, err) = scene.run(&["scan"]);
+    assert!(out.contains("  1     0       "), "HELD counts what the hour's allowance held: {out}");
+    assert!(err.contains("cuelight: removals of github.com/acme are held; see them with"), "{err}");
     let held: Vec<_> = all.iter().filter(|out| out.contains("removal held   since 20")).collect();
     assert_eq!(held.len(), 1, "{all:?}");
     let approve = "approve it with `cuelight scan --approve-removals github.com/acme`\n";
@@ -183,6 +188,8 @@ async fn a_suspended_installation_is_told_and_so_is_a_github_that_fails() {
     assert_eq!(code, 0, "{err}");
     assert!(out.contains("github.com/acme "), "the account that the App led to: {out}");
     check(&scene, "acme/svc-03", &["standing: in the catalog", "providers: default"]);
+    let (code, out, err) = scene.run(&["scan", "acme"]);
+    assert_eq!(code, 0, "an account of an App that was not asked in this process: {out}{err}");
 
     world.suspend_installation(installation);
     let trouble = "trouble: the installation of App 4711 on acme is suspended";
@@ -195,5 +202,10 @@ async fn a_suspended_installation_is_told_and_so_is_a_github_that_fails() {
     check(&scene, "acme/nothing", &[unknown, "why: is suspended"]);
     world.fail_always(fake_github::Calls::All, fake_github::Fault::Status(500));
     let trouble = "trouble: App 4711 on github.com is not known: ";
-    check(&scene, "acme/nothing", &[trouble]);
+    let why = "why: App 4711 could not be asked whether it is installed on acme";
+    check(&scene, "acme/nothing", &["standing: not known", why, trouble]);
+    world.heal();
+    let why = "why: no provider of the configuration names the owner `other`; App 4711 of provider \
+               default is not installed there";
+    check(&scene, "other/thing", &["standing: not ours", why]);
 }
