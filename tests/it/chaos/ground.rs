@@ -58,6 +58,14 @@ impl Ground {
         }
     }
 
+    /// Waits until the server in charge can be replaced.
+    pub async fn ready(&self) {
+        if let Self::Trio { trio, .. } = self {
+            let trusted = || trio.sentinels.iter().all(trusts_the_replica);
+            until("the sentinels trust the replica", trusted).await;
+        }
+    }
+
     /// Kills the server in charge and returns when there is one again.
     pub async fn strike(&mut self) {
         match self {
@@ -82,17 +90,23 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How much later than the master the replica has what was written, when the master dies.
 const LAG: Duration = Duration::from_millis(150);
 
+/// How long the master may live on for that.
+const LAG_WAIT: Duration = Duration::from_secs(2);
+
 /// Kills the master, which its replica lags behind, waits for the Sentinels to promote that, and
 /// lets the old one follow it.
 async fn fail_over(trio: &mut SentinelTrio, first_is_master: bool) {
     let SentinelTrio { master, replica, sentinels } = trio;
     let (old, new) = if first_is_master { (master, replica) } else { (replica, master) };
-    // Else they refuse to promote it.
     until("the sentinels trust the replica", || sentinels.iter().all(trusts_the_replica)).await;
     let line = BreakingProxy::start(([127, 0, 0, 1], old.port).into()).await;
     follow(new, line.address().port()).await;
     line.set(Trouble::Slow(LAG));
-    until("the replica lags", || offset(old) > offset(new)).await;
+    let started = Instant::now();
+    // It does not when nothing is written any more, or when the Sentinels have put it right.
+    while offset(old) <= offset(new) && started.elapsed() < LAG_WAIT {
+        SystemClock.sleep(LOOK_EVERY).await;
+    }
     old.kill();
     drop(line);
     until("the replica is promoted", || replication(new).contains("role:master")).await;
@@ -103,6 +117,7 @@ async fn fail_over(trio: &mut SentinelTrio, first_is_master: bool) {
     follow(old, new.port).await;
 }
 
+/// Whether a Sentinel would promote the replica.
 fn trusts_the_replica(sentinel: &RedisServer) -> bool {
     let words = ["SENTINEL", "REPLICAS", "cuelight"];
     let found = sentinel.try_command::<Vec<HashMap<String, String>>>(&words);

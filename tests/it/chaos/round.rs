@@ -100,6 +100,8 @@ impl Stage {
         let name = format!("round {number}, seed {seed}, {:?}", self.kind);
         self.troupe.pay(&self.town);
         self.town.world().reset_calls();
+        // Before the load: it takes longer than the load lasts.
+        self.ground.ready().await;
         let plan = plan(self.kind, &mut rng, deliveries);
         let hung = self.turmoil(&plan, &mut rng, deliveries).await;
         let calm = Instant::now();
