@@ -1,6 +1,6 @@
 //! Sets of entities by number: the kept ones of an index, and those that a query works out.
 //!
-//! A [`Posting`] is kept and shared between snapshots: to add or remove a number copies little,
+//! A `Posting` is kept and shared between snapshots: to add or remove a number copies little,
 //! whether it holds one entity or all of them. A [`Set`] belongs to one query: a bit an entity.
 
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 //! A token says who signed it: a plugin (`<backend>/api/<plugin>/.backstage/auth/v1/jwks.json`) or
 //! the auth plugin for a user (`<backend>/api/auth/.well-known/jwks.json`). Keys are fetched when a
 //! token names one that is not known, so that a rotation needs nothing, and again after
-//! [`KEYS_TTL`], so that a withdrawn key ends. Whoever has no valid token decides what is fetched:
+//! `KEYS_TTL`, so that a withdrawn key ends. Whoever has no valid token decides what is fetched:
 //! hence the limits on sources, on how often one is asked and on what it answers.
 //!
 //! Who a valid token stands for is not looked at further: it may do what any token may.

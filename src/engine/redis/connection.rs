@@ -141,7 +141,7 @@ enum Trouble {
 }
 
 impl Connection {
-    /// Connects; tries for [`OPEN_MAX`] unless the settings are at fault.
+    /// Connects; tries for `OPEN_MAX` unless the settings are at fault.
     ///
     /// # Errors
     /// [`EngineError::Unavailable`] with the reason, which names the server and no secret.
