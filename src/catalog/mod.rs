@@ -8,6 +8,7 @@ pub mod annotations;
 pub mod cursor;
 pub mod filter;
 pub mod formats;
+pub mod gathered;
 pub mod identity;
 mod index;
 pub mod kinds;
@@ -34,13 +35,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use gathered::{BranchAt, Gathered, HeldFile, HeldTree, Need};
 pub use merge::{FileEntry, RepoEntry, RepoId};
 pub use problem::{Code, Problem};
 pub use process::{AllowedKinds, PROCESSING_VERSION, process_file};
 pub use view::View;
 
 /// Where a catalog file lies.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Source {
     /// `github.com`
     pub host: String,
