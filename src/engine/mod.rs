@@ -8,6 +8,7 @@ pub mod record;
 pub mod redis;
 pub mod sqlite;
 pub mod store;
+pub mod summary;
 
 use async_trait::async_trait;
 

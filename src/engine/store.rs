@@ -27,11 +27,11 @@ use async_trait::async_trait;
 
 use super::EngineError;
 use super::queue::{LeaseRef, Settled, Settlement};
+use super::record::RepoRecord;
 pub use super::record::Seq;
-use super::record::{FileRecord, RepoRecord};
+pub use super::summary::Summary;
 use crate::clock::Timestamp;
-use crate::ids::{Account, FullName, NodeId, Oid};
-use crate::repository::Listed;
+use crate::ids::{Account, FullName, Oid};
 use crate::work::{PushKey, RepoKey};
 
 /// The window over which removals are counted.
@@ -104,46 +104,6 @@ pub enum Applied {
     /// The lease is not the current one, or is not on the key of the record's repository: nothing
     /// changed.
     Stale,
-}
-
-/// What a scan compares, without reading whole records.
-#[derive(Debug, Clone)]
-pub struct Summary {
-    /// The repository.
-    pub key: RepoKey,
-    /// Its node id.
-    pub node_id: NodeId,
-    /// Its name.
-    pub full_name: FullName,
-    /// Fields that a listing shows, compared as a whole.
-    pub listed: Listed,
-    /// Blob oids by (provider, branch or `""` for the default one, path), sorted.
-    pub files: Vec<(String, String, String, Oid)>,
-    /// Whether it holds entities that its owner wrote.
-    pub holds_entities: bool,
-    /// Whether the loss of its entities is approved, and still waits for the read that confirms
-    /// it.
-    pub is_approved: bool,
-}
-
-/// The summary of a record whose removal nobody has approved.
-impl From<&RepoRecord> for Summary {
-    fn from(record: &RepoRecord) -> Self {
-        let file = |file: &FileRecord| {
-            (file.provider.clone(), file.branch.clone(), file.path.clone(), file.oid.clone())
-        };
-        let mut files: Vec<_> = record.files.iter().map(file).collect();
-        files.sort();
-        Self {
-            key: record.key.clone(),
-            node_id: record.node_id.clone(),
-            full_name: record.full_name.clone(),
-            listed: record.listed.clone(),
-            files,
-            holds_entities: record.holds_entities(),
-            is_approved: false,
-        }
-    }
 }
 
 /// One entry of the change log, with the repository's present record.

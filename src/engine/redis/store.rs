@@ -7,19 +7,18 @@
 use std::collections::{BTreeMap, HashSet};
 
 use redis::ScriptInvocation;
-use serde::{Deserialize, Serialize};
 
 use super::calls::{Calls, millis};
 use super::codec::{account, corrupt, from_json, repo_key, repo_name, to_json};
 use super::queue::{push_arguments, settled_of, settlement_arguments};
 use crate::clock::Timestamp;
 use crate::engine::EngineError;
-use crate::engine::record::{Claim, FileRecord, RepoRecord};
+use crate::engine::record::{Claim, RepoRecord};
 use crate::engine::store::{
     APPROVAL_KEEP, Applied, Apply, BRAKE_WINDOW, Cause, Change, ChangeEntry, Held, Seq, Summary,
 };
-use crate::ids::{Account, FullName, NodeId, Oid};
-use crate::repository::Listed;
+use crate::engine::summary::StoredSummary;
+use crate::ids::{Account, FullName, Oid};
 use crate::work::{PushKey, RepoKey, WorkKey};
 
 /// Most summaries read in one call, so that a scan of a large account does not hold up others.
@@ -30,30 +29,6 @@ const RECORDS_MAX: usize = 100;
 
 /// A record as scripts give it: JSON, the change that wrote it, the number of each claim.
 type StoredRecord = (Vec<u8>, Seq, Vec<Seq>);
-
-/// What a [`Summary`] takes from the record, stored beside it so that a scan reads little.
-#[derive(Serialize, Deserialize)]
-struct StoredSummary {
-    node_id: NodeId,
-    full_name: FullName,
-    listed: Listed,
-    files: Vec<(String, String, String, Oid)>,
-}
-
-impl StoredSummary {
-    fn of(record: &RepoRecord) -> Self {
-        let file =
-            |f: &FileRecord| (f.provider.clone(), f.branch.clone(), f.path.clone(), f.oid.clone());
-        let mut files: Vec<_> = record.files.iter().map(file).collect();
-        files.sort();
-        Self {
-            node_id: record.node_id.clone(),
-            full_name: record.full_name.clone(),
-            listed: record.listed.clone(),
-            files,
-        }
-    }
-}
 
 impl Calls {
     /// See [`Store::apply`](crate::engine::Store::apply).
@@ -186,16 +161,8 @@ impl Calls {
             for ((repo, holds), stored) in page.iter().zip(stored) {
                 let Some(stored) = stored else { continue };
                 let stored: StoredSummary = from_json(&stored, || format!("summary of {repo}"))?;
-                let StoredSummary { node_id, full_name, listed, files } = stored;
-                summaries.push(Summary {
-                    key: repo_key(repo)?,
-                    node_id,
-                    full_name,
-                    listed,
-                    files,
-                    holds_entities: *holds == 1,
-                    is_approved: approved.contains(repo),
-                });
+                let (key, is_approved) = (repo_key(repo)?, approved.contains(repo));
+                summaries.push(stored.into_summary(key, *holds == 1, is_approved));
             }
         }
         Ok(summaries)

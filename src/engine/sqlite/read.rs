@@ -15,13 +15,13 @@ use super::columns::{
     account, from_json, hint, lane, repo_columns, repo_key, seq_column, work_key,
 };
 use super::schema::open_reader;
-use super::store::StoredSummary;
 use super::writer::closed;
 use crate::clock::Timestamp;
 use crate::engine::EngineError;
 use crate::engine::queue::{Delivery, Entry, LEDGER_KEEP, LedgerEntry, QueueStats, State};
 use crate::engine::record::RepoRecord;
 use crate::engine::store::{ChangeEntry, Held, Seq, Summary};
+use crate::engine::summary::StoredSummary;
 use crate::ids::{Account, DeliveryId, FullName, InvalidId, Oid};
 use crate::work::{Lane, RepoKey};
 

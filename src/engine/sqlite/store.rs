@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{OptionalExtension, params};
-use serde::{Deserialize, Serialize};
 
 use super::approval;
 use super::columns::{from_json, repo_columns, seq_column, to_json};
@@ -11,41 +10,10 @@ use super::queue::{is_current, settle_one};
 use super::session::Session;
 use crate::engine::EngineError;
 use crate::engine::record::RepoRecord;
-use crate::engine::store::{Applied, Apply, BRAKE_WINDOW, Cause, Change, Seq, Summary, allowance};
-use crate::ids::{FullName, NodeId, Oid};
-use crate::repository::Listed;
+use crate::engine::store::{Applied, Apply, BRAKE_WINDOW, Cause, Change, Seq, allowance};
+use crate::engine::summary::StoredSummary;
+use crate::ids::Oid;
 use crate::work::{RepoKey, WorkKey};
-
-/// What a [`Summary`] takes from the record, stored beside it so that a scan reads little.
-#[derive(Serialize, Deserialize)]
-pub(super) struct StoredSummary {
-    node_id: NodeId,
-    full_name: FullName,
-    listed: Listed,
-    files: Vec<(String, String, String, Oid)>,
-}
-
-impl StoredSummary {
-    fn of(record: &RepoRecord) -> Self {
-        let file = |f: &crate::engine::record::FileRecord| {
-            (f.provider.clone(), f.branch.clone(), f.path.clone(), f.oid.clone())
-        };
-        let mut files: Vec<_> = record.files.iter().map(file).collect();
-        files.sort();
-        Self {
-            node_id: record.node_id.clone(),
-            full_name: record.full_name.clone(),
-            listed: record.listed.clone(),
-            files,
-        }
-    }
-
-    /// The summary of the repository it was stored for.
-    pub fn into_summary(self, key: RepoKey, holds_entities: bool, is_approved: bool) -> Summary {
-        let Self { node_id, full_name, listed, files } = self;
-        Summary { key, node_id, full_name, listed, files, holds_entities, is_approved }
-    }
-}
 
 /// See [`Store::apply`](crate::engine::Store::apply).
 pub(super) fn apply(session: &mut Session<'_>, apply: &mut Apply) -> Result<Applied, EngineError> {
