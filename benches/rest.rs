@@ -16,14 +16,13 @@ use std::time::{Duration, Instant};
 use clock::ManualClock;
 use cuelight::app::{App, Parts};
 use cuelight::config::{Config, Frequency, Integration, LoadArgs, Storage};
-use fake_github::{CallKind, FakeGitHub, NewRepository, POINTS_PER_HOUR, World};
+use fake_github::{CallKind, FakeGitHub, POINTS_PER_HOUR, World};
 use secrecy::SecretString;
-use support::{FILE, component};
+use support::TOKEN;
 use tempfile::TempDir;
 use tokio::time::{interval, timeout};
 
 const MINUTE: Duration = Duration::from_secs(60);
-const TOKEN: &str = "ghp_bench";
 const PERCENT_MAX: u64 = 10;
 
 /// The time between two scans: 20 minutes, and a second less, so that no other sleep ends when the
@@ -51,15 +50,8 @@ fn main() -> ExitCode {
 }
 
 async fn measure(count: usize) {
-    let github = FakeGitHub::start().await;
+    let github = support::repositories(count).await;
     let world = github.state();
-    world.create_organization("acme");
-    world.add_token(TOKEN, &["acme"]);
-    for i in 0..count {
-        let name = format!("svc-{i}");
-        let new = NewRepository::named(&name).file(FILE, component(&name, "service"));
-        world.create_repository("acme", new);
-    }
     let dir = TempDir::new().expect("a temporary directory");
     let clock = ManualClock::new();
     let parts = Parts { clock: clock.clone(), ..Parts::default() };

@@ -23,13 +23,27 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 pub const SECRET: &str = "bench secret";
 pub const FILE: &str = "catalog-info.yaml";
-const TOKEN: &str = "ghp_bench";
+pub const TOKEN: &str = "ghp_bench";
 
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 /// How often the API is asked whether something is visible yet.
 const LOOK_EVERY: Duration = Duration::from_micros(500);
+
+/// A GitHub on which acme has `count` repositories, `svc-0` and so on, with a component each.
+pub async fn repositories(count: usize) -> FakeGitHub {
+    let github = FakeGitHub::start().await;
+    let world = github.state();
+    world.create_organization("acme");
+    world.add_token(TOKEN, &["acme"]);
+    for i in 0..count {
+        let name = format!("svc-{i}");
+        let new = NewRepository::named(&name).file(FILE, component(&name, "service"));
+        world.create_repository("acme", new);
+    }
+    github
+}
 
 /// A running program and the GitHub it reads.
 pub struct Fixture {
@@ -43,15 +57,7 @@ impl Fixture {
     /// Creates `count` repositories with a file each and starts the program with this
     /// `schedule.frequency`, without a heartbeat.
     pub async fn start(count: usize, frequency: &str) -> Self {
-        let github = FakeGitHub::start().await;
-        let world = github.state();
-        world.create_organization("acme");
-        world.add_token(TOKEN, &["acme"]);
-        for i in 0..count {
-            let name = format!("svc-{i}");
-            let new = NewRepository::named(&name).file(FILE, component(&name, "service"));
-            world.create_repository("acme", new);
-        }
+        let github = repositories(count).await;
         let dir = TempDir::new().expect("a temporary directory");
         let config = dir.path().join("cuelight.yaml");
         let text = format!(

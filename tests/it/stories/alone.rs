@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use cuelight::cli::{self, Streams};
-use fake_github::{CallKind, Calls, FakeGitHub, Fault, NewRepository, World};
+use fake_github::{CallKind, Calls, FakeGitHub, Fault, World};
 use tempfile::TempDir;
 
+use super::commands::twelve_repositories;
 use super::kill::configuration;
 use crate::support::process::Served;
 use crate::support::stage::{FILE, TOKEN, component};
@@ -23,15 +24,7 @@ pub(super) struct Scene {
 
 impl Scene {
     pub(super) async fn open() -> Self {
-        let github = FakeGitHub::start().await;
-        let world = github.state();
-        world.create_organization("acme");
-        world.add_token(TOKEN, &["acme"]);
-        for i in 0..12 {
-            let name = format!("svc-{i:02}");
-            let new = NewRepository::named(&name).file(FILE, component(&name, "service"));
-            world.create_repository("acme", new);
-        }
+        let github = twelve_repositories().await;
         let dir = TempDir::new().expect("a temporary directory");
         let config = configuration(dir.path(), &github.url());
         let nowhere = nowhere();

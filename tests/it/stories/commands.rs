@@ -12,6 +12,20 @@ use crate::support::http;
 use crate::support::process::Served;
 use crate::support::stage::{FILE, TOKEN, component};
 
+/// A GitHub on which acme has `svc-00` to `svc-11`, each with a component of its name.
+pub(super) async fn twelve_repositories() -> FakeGitHub {
+    let github = FakeGitHub::start().await;
+    let world = github.state();
+    world.create_organization("acme");
+    world.add_token(TOKEN, &["acme"]);
+    for i in 0..12 {
+        let name = format!("svc-{i:02}");
+        let new = NewRepository::named(&name).file(FILE, component(&name, "service"));
+        world.create_repository("acme", new);
+    }
+    github
+}
+
 /// A server, its GitHub, and where its file is.
 struct Scene {
     github: FakeGitHub,
@@ -22,15 +36,7 @@ struct Scene {
 impl Scene {
     /// Starts with twelve repositories that nobody has told of.
     async fn open() -> Self {
-        let github = FakeGitHub::start().await;
-        let world = github.state();
-        world.create_organization("acme");
-        world.add_token(TOKEN, &["acme"]);
-        for i in 0..12 {
-            let name = format!("svc-{i:02}");
-            let new = NewRepository::named(&name).file(FILE, component(&name, "service"));
-            world.create_repository("acme", new);
-        }
+        let github = twelve_repositories().await;
         let dir = TempDir::new().expect("a temporary directory");
         let config = configuration(dir.path(), &github.url());
         let served = Served::start(&[], Path::new(env!("CARGO_BIN_EXE_cuelight")), &config, &[]);
