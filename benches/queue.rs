@@ -147,18 +147,34 @@ fn syncs_per_second(directory: &std::path::Path) -> Result<f64, Error> {
     Ok(f64::from(SYNCS) / took.as_secs_f64())
 }
 
-/// What is measured of every engine; `base` is what its rates are compared with.
-async fn measure(engine: &Arc<dyn Queue>, base: f64) -> Result<(), Error> {
+/// What is measured of every engine; `base` is what its rates are compared with, `cpu` the seconds
+/// of processor time that a server has used so far, where there is one.
+async fn measure(
+    engine: &Arc<dyn Queue>,
+    base: f64,
+    cpu: impl Fn() -> Option<f64>,
+) -> Result<(), Error> {
     let mut out = std::io::stdout();
+    let mut line = |what: &str, rate: f64, before: Option<f64>| {
+        let each = |(before, after)| (after - before) * 1e6 / (CALLERS * PUSHES) as f64;
+        let server = before.zip(cpu()).map(each).map(|us| format!("{us:>6.1} us of the server"));
+        writeln!(
+            out,
+            "{what:<25} {rate:>9.0} /s {:>6.2}{}",
+            rate / base,
+            server.unwrap_or_default()
+        )
+    };
     for round in 0..3 {
         let keys = CALLERS * PUSHES;
         let repos = if round < 2 { keys } else { 1000 };
+        let before = cpu();
         let pushes = push_round(engine, round, repos).await;
         let what = if round < 2 { "push, distinct keys" } else { "push, 1,000 keys" };
-        writeln!(out, "{what:<25} {pushes:>9.0} /s {:>6.2}", pushes / base)?;
+        line(what, pushes, before)?;
         if round < 2 {
-            let work = work_round(engine).await;
-            writeln!(out, "take(10) and settle       {work:>9.0} /s {:>6.2}", work / base)?;
+            let before = cpu();
+            line("take(10) and settle", work_round(engine).await, before)?;
         }
     }
     Ok(())
@@ -171,7 +187,7 @@ async fn sqlite(directory: &std::path::Path) -> Result<(), Error> {
     let engine = SqliteEngine::open(path, Arc::new(SystemClock), Options::default())
         .map_err(Error::other)?;
     let queue: Arc<dyn Queue> = engine.clone();
-    measure(&queue, syncs).await?;
+    measure(&queue, syncs, || None).await?;
     engine.close().await;
     Ok(())
 }
@@ -202,7 +218,15 @@ async fn redis(name: &str, args: &[&str]) -> Result<(), Error> {
     let engine =
         RedisEngine::open(&settings, Arc::new(SystemClock), options).await.map_err(Error::other)?;
     let queue: Arc<dyn Queue> = engine.clone();
-    measure(&queue, pings).await?;
+    let cpu = || -> Option<f64> {
+        let info: String = server.command(&["INFO", "cpu"]);
+        let of = |name: &str| {
+            let value = info.lines().find_map(|line| line.strip_prefix(name))?;
+            value.trim().parse::<f64>().ok()
+        };
+        Some(of("used_cpu_user:")? + of("used_cpu_sys:")?)
+    };
+    measure(&queue, pings, cpu).await?;
     engine.close().await;
     Ok(())
 }

@@ -5,3 +5,4 @@ mod checks;
 mod connection;
 mod failover;
 mod histories;
+mod pushes;

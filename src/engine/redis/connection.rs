@@ -337,7 +337,8 @@ fn in_words(place: &Place, error: &RedisError) -> EngineError {
     let text = format!("redis at {place}: {}", told(error));
     let is_of_data = match error.kind() {
         ErrorKind::UnexpectedReturnType => true,
-        _ => matches!(error.code(), Some("WRONGTYPE" | "CORRUPT")),
+        // A script says what it cannot read by a word within its error.
+        _ => error.code() == Some("WRONGTYPE") || text.contains("CORRUPT "),
     };
     if is_of_data { EngineError::Corrupt(text) } else { EngineError::Unavailable(text) }
 }

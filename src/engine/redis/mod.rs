@@ -10,7 +10,7 @@
 //! # Parts
 //! `checks.rs` whether a server can be trusted, `connection.rs` how one keeps talking to whichever
 //! is in charge, `discovery.rs` which one that is, `scripts.rs` the scripts and `calls.rs` how one
-//! is called, `queue.rs`, `ledger.rs`, `inspect.rs` and `store.rs` the verbs, `listen.rs` how who
+//! is called, `queue.rs`, `pushes.rs`, `ledger.rs`, `inspect.rs` and `store.rs` the verbs, `listen.rs` how who
 //! sleeps is woken, `codec.rs` between what is stored and our types.
 //!
 //! # Leaves out
@@ -25,6 +25,7 @@ mod discovery;
 mod inspect;
 mod ledger;
 mod listen;
+mod pushes;
 mod queue;
 mod scripts;
 mod store;
@@ -39,6 +40,7 @@ use tokio::task::JoinHandle;
 use self::calls::Calls;
 use self::checks::OpenError;
 use self::listen::{POLL, Signals, follow};
+use self::pushes::Pushes;
 use self::scripts::Scripts;
 use super::queue::{
     Entry, Inspect, LEDGER_ROWS_MAX, LeaseRef, LedgerEntry, Push, Pushed, Queue, QueueStats,
@@ -93,6 +95,7 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct RedisEngine {
     calls: Arc<Calls>,
+    pushes: Pushes,
     signals: Arc<Signals>,
     follower: Mutex<Option<JoinHandle<()>>>,
 }
@@ -132,7 +135,8 @@ impl RedisEngine {
         let stream = format!("{{{prefix}}}:events");
         let told = Arc::clone(&signals);
         let follower = tokio::spawn(follow(calls.connection.clone(), stream, told, last_seq));
-        Ok(Arc::new(Self { calls, signals, follower: Mutex::new(Some(follower)) }))
+        let pushes = Pushes::start(Arc::clone(&calls));
+        Ok(Arc::new(Self { calls, pushes, signals, follower: Mutex::new(Some(follower)) }))
     }
 
     /// Stops listening and ends the connection. Commands after it are answered `Unavailable`.
@@ -143,6 +147,7 @@ impl RedisEngine {
             // An aborted task ends with an error, which says just that.
             let _ = follower.await;
         }
+        self.pushes.close().await;
         self.signals.work.notify_waiters();
         self.calls.connection.close().await;
     }
@@ -176,7 +181,7 @@ impl Engine for RedisEngine {
 #[async_trait]
 impl Queue for RedisEngine {
     async fn push(&self, push: Push) -> Result<Pushed, EngineError> {
-        self.calls.push(&push).await
+        self.pushes.push(&push).await
     }
 
     async fn take(&self, max: usize, lease: Duration) -> Result<Taken, EngineError> {

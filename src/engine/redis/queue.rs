@@ -1,4 +1,4 @@
-//! The queue's verbs as calls of scripts.
+//! The queue's verbs as calls of scripts; pushes are gathered in `pushes.rs`.
 //!
 //! # Calls without an answer
 //! A call that timed out may have been carried out. A push that is tried again is then a duplicate
@@ -10,47 +10,19 @@
 use std::time::Duration;
 
 use super::calls::{Calls, millis};
-use super::codec::{account, corrupt, lane, pack_hint, unpack_hint, work_key};
+use super::codec::{account, corrupt, lane, unpack_hint, work_key};
 use crate::clock::Timestamp;
 use crate::engine::EngineError;
 use crate::engine::queue::{
-    ERROR_CHARS_MAX, LANE_TURN, LEDGER_KEEP, Lease, LeaseRef, Marked, Push, Pushed, Settled,
-    Settlement, Taken,
+    ERROR_CHARS_MAX, LANE_TURN, Lease, LeaseRef, Settled, Settlement, Taken,
 };
 use crate::ids::Account;
-use crate::work::{BATCH_MAX, PushKey};
+use crate::work::BATCH_MAX;
 
 /// A lease as a script gives it: key, token, account, lane, hint, attempt, delays, end.
 type StoredLease = (String, u64, String, u8, Vec<u8>, u32, u32, i64);
 
 impl Calls {
-    /// See [`Queue::push`](crate::engine::Queue::push).
-    pub async fn push(&self, push: &Push) -> Result<Pushed, EngineError> {
-        let mut call = self.call(&self.scripts.push);
-        call.arg(self.options.ledger_rows_max).arg(millis(LEDGER_KEEP));
-        match &push.delivery {
-            Some(delivery) => {
-                call.arg(delivery.id.as_str()).arg(super::ledger::text(delivery)?);
-                call.arg(u8::from(delivery.ignored.is_some()));
-            }
-            None => {
-                call.arg("").arg("").arg(0);
-            }
-        }
-        for key in &push.keys {
-            push_arguments(&mut call, key);
-        }
-        let answer: String = self.run(&call).await?;
-        if answer == "duplicate" {
-            return Ok(Pushed::Duplicate);
-        }
-        if answer.len() != push.keys.len() {
-            return Err(corrupt(format!("{} marks for {} keys", answer.len(), push.keys.len())));
-        }
-        let mark = |mark| if mark == '1' { Marked::Queued } else { Marked::Merged };
-        Ok(Pushed::Accepted(answer.chars().map(mark).collect()))
-    }
-
     /// See [`Queue::take`](crate::engine::Queue::take).
     pub async fn take(&self, max: usize, lease: Duration) -> Result<Taken, EngineError> {
         let mut call = self.call(&self.scripts.take);
@@ -122,12 +94,6 @@ impl Calls {
         call.arg(account.to_string()).arg(until.0.max(0)).arg(reason);
         self.run(&call).await
     }
-}
-
-/// The four arguments by which scripts mark a key.
-pub(super) fn push_arguments(call: &mut redis::ScriptInvocation<'_>, key: &PushKey) {
-    call.arg(key.key.to_string()).arg(key.account.to_string());
-    call.arg(key.lane as u8).arg(pack_hint(&key.hint));
 }
 
 /// The three arguments by which scripts settle a lease.

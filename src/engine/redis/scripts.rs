@@ -11,6 +11,8 @@ const ITEMS: &str = include_str!("scripts/lib/items.lua");
 const DUE: &str = include_str!("scripts/lib/due.lua");
 /// What may happen to a key.
 const RULES: &str = include_str!("scripts/lib/rules.lua");
+/// Many changes of items in few commands.
+const BATCH: &str = include_str!("scripts/lib/batch.lua");
 /// The ledger of deliveries.
 const LEDGER: &str = include_str!("scripts/lib/ledger.lua");
 /// Records and what belongs to them.
@@ -42,7 +44,7 @@ macro_rules! scripts {
 scripts! {
     greet: ITEMS;
     open: ITEMS RULES;
-    push: ITEMS RULES LEDGER;
+    push: ITEMS BATCH RULES LEDGER;
     take: ITEMS RULES DUE;
     extend: ITEMS RULES;
     settle: ITEMS RULES;

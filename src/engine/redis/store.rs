@@ -10,7 +10,8 @@ use redis::ScriptInvocation;
 
 use super::calls::{Calls, millis};
 use super::codec::{account, corrupt, from_json, repo_key, repo_name, to_json};
-use super::queue::{push_arguments, settled_of, settlement_arguments};
+use super::pushes::key_arguments;
+use super::queue::{settled_of, settlement_arguments};
 use crate::clock::Timestamp;
 use crate::engine::EngineError;
 use crate::engine::record::{Claim, RepoRecord};
@@ -194,7 +195,9 @@ impl Calls {
             call.arg(repo).arg(owner);
         }
         for key in keys {
-            push_arguments(&mut call, key);
+            key_arguments(key).iter().for_each(|arg| {
+                call.arg(arg.as_slice());
+            });
         }
         Ok(Timestamp(self.run(&call).await?))
     }

@@ -17,5 +17,7 @@ local last = 3 + 2 * tonumber(ARGV[3])
 for i = 4, last, 2 do
     redis.call('HSET', approvals, ARGV[i], string.format('%.0f %s', till, ARGV[i + 1]))
 end
-mark_all(last + 1)
+if mark_all(last + 1, #ARGV) ~= '' then
+    wake()
+end
 return till

@@ -19,7 +19,7 @@ local function together(lane, account)
         local keys = redis.call('ZRANGE', ready(lane, account), from, from + most - 1)
         local items = keys[1] and redis.call('HMGET', work, unpack(keys))
         for i, key in ipairs(keys) do
-            local item = cmsgpack.unpack(items[i])
+            local item = unpacked(key, items[i])
             if item[COMPANY] == SHARED then
                 chosen[#chosen + 1] = { key, item }
             elseif from == 0 and i == 1 then

@@ -38,9 +38,18 @@ local READY, DELAYED, HELD, DEAD = 0, 1, 2, 3
 -- Repositories share a take; other kinds, and what let a lease expire, are taken alone.
 local SHARED, KIND, EXPIRED = 0, 1, 2
 
+-- What was packed for this name; the client knows the word CORRUPT.
+local function unpacked(name, packed)
+    local is_packed, value = pcall(cmsgpack.unpack, packed)
+    if not is_packed or type(value) ~= 'table' then
+        error('CORRUPT ' .. name .. ' is stored in a form that nobody wrote')
+    end
+    return value
+end
+
 local function load(key)
     local packed = redis.call('HGET', work, key)
-    return packed and cmsgpack.unpack(packed)
+    return packed and unpacked(key, packed)
 end
 
 local function save(key, item)
@@ -78,6 +87,17 @@ local function set_turn(lane, account)
     end
     local served = redis.call('ZSCORE', base .. 'served', lane .. ':' .. account)
     redis.call('ZADD', turns(lane), served or tonumber(head[2]) - 2 ^ 52, account)
+end
+
+-- Lets the account's turn come when it has none yet.
+local function open_turn(lane, account)
+    if not redis.call('ZSCORE', turns(lane), account) then
+        set_turn(lane, account)
+    end
+end
+
+local function add(index, score, key)
+    redis.call('ZADD', index, score, key)
 end
 
 -- Takes the key out of the indexes that its state has it in.

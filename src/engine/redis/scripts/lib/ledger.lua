@@ -7,10 +7,10 @@
 -- ARGV[2] is the number of deliveries kept, ARGV[3] the ms they are kept for.
 
 local ledger, ledger_order = base .. 'ledger', base .. 'ledger_order'
+local entered = tonumber(redis.call('GET', base .. 'entered') or 0)
 
 local function remembers(entry)
     local number, at = string.match(entry, '^(%d+) (%d+) ')
-    local entered = tonumber(redis.call('GET', base .. 'entered') or 0)
     return tonumber(number) > entered - tonumber(ARGV[2]) and tonumber(at) > now - tonumber(ARGV[3])
 end
 

@@ -25,7 +25,7 @@ end
 
 local function side_of(repo)
     local packed = redis.call('HGET', sides, repo)
-    return packed and cmsgpack.unpack(packed)
+    return packed and unpacked(repo, packed)
 end
 
 -- A record as the client reads it: {body, seq, claimed seqs}; false when there is none.

@@ -11,7 +11,11 @@ local LEASE_ENDED = 'the lease ended before the work was settled: '
     .. 'the process died, or the work took too long'
 
 -- Everything but the common cases, made only when it is needed: making functions takes time.
+local made_rules
 local function rules()
+    if made_rules then
+        return made_rules
+    end
     -- A hint is: first-seen time (8 bytes), reasons (4), node id and name (each 2 bytes of length
     -- and the text, empty for none), then pushes, oldest first (2 bytes of length and the push).
     local function unpack_hint(hint)
@@ -167,19 +171,18 @@ local function rules()
         end
     end
 
-    return { merge = merge, revive = revive, fresh_budget = fresh_budget, settle = RULES,
+    made_rules = { merge = merge, revive = revive, fresh_budget = fresh_budget, settle = RULES,
         come_due = come_due }
+    return made_rules
 end
 
 -- Enters a key that is none yet, waiting at the end of its lane.
 local function insert(key, item)
     save(key, item)
     local lane, account = item[LANE], item[ACCOUNT]
-    redis.call('ZADD', waiting(lane), first_seen(item[HINT]), key)
-    redis.call('ZADD', ready(lane, account), item[PLACE], key)
-    if not redis.call('ZSCORE', turns(lane), account) then
-        set_turn(lane, account)
-    end
+    add(waiting(lane), first_seen(item[HINT]), key)
+    add(ready(lane, account), item[PLACE], key)
+    open_turn(lane, account)
 end
 
 -- Makes the queue true for the present time.
@@ -245,11 +248,14 @@ local function mark(key, account, lane, hint)
         return false
     end
     if state == READY and lane >= item[LANE] and account == item[ACCOUNT] then
-        -- The common case: no index but one can change.
+        -- The common case: no index can change, or only by a push that was seen before.
+        local seen = first_seen(item[HINT])
         item[HINT], item[DUE] = rare.merge(item[HINT], hint), math.min(item[DUE], now)
         rare.fresh_budget(item)
         save(key, item)
-        redis.call('ZADD', waiting(item[LANE]), first_seen(item[HINT]), key)
+        if first_seen(item[HINT]) ~= seen then
+            add(waiting(item[LANE]), first_seen(item[HINT]), key)
+        end
         return false
     end
     leave(key, item)
@@ -269,16 +275,14 @@ local function mark(key, account, lane, hint)
     return state == DEAD
 end
 
--- Marks the keys that stand in ARGV from `from` on, four arguments each: key, account, lane, hint.
--- Returns '1' for each that was queued and '0' for each that was merged.
-local function mark_all(from)
+-- Marks the keys that stand in ARGV from `from` to `to`, four arguments each: key, account, lane,
+-- hint. Returns '1' for each that was queued and '0' for each that was merged; who marks any
+-- leaves a wake-up too.
+local function mark_all(from, to)
     local marks = {}
-    for i = from, #ARGV, 4 do
+    for i = from, to, 4 do
         local queued = mark(ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3])
         marks[#marks + 1] = queued and '1' or '0'
-    end
-    if marks[1] then
-        wake()
     end
     return table.concat(marks)
 end
