@@ -1,7 +1,7 @@
 //! The programs that `scripts/bench receiver` starts: two servers and a paced load generator.
 //!
 //! `bare` is the measure: an axum handler that reads the body and verifies its signature, served
-//! by `axum::serve`. `durable` is cuelight's public listener over the SQLite engine. Both run on
+//! by `axum::serve`. `durable` is cuelight's public listener over one of the engines. Both run on
 //! the kind of runtime the real program uses, and both get the same deliveries.
 
 #![allow(clippy::unwrap_used, reason = "in a benchmark, what cannot be unwrapped is a failure")]
@@ -17,6 +17,9 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use cuelight::clock::SystemClock;
+use cuelight::config::RedisSettings;
+use cuelight::engine::Queue;
+use cuelight::engine::redis::{self, RedisEngine};
 use cuelight::engine::sqlite::{Options, SqliteEngine};
 use cuelight::http::listener::{Limits, serve};
 use cuelight::http::public::{PublicState, ReceiveLimits, router};
@@ -41,7 +44,7 @@ const BODY_BYTES: usize = 8 * 1024;
 const CONNECTIONS: usize = 64;
 
 const USAGE: &str =
-    "usage: receiver payload DIRECTORY | bare | durable DATABASE | paced ADDRESS RATE SECONDS
+    "usage: receiver payload DIRECTORY | bare | durable STORAGE | paced ADDRESS RATE SECONDS
 (scripts/bench receiver runs all of them)";
 
 fn main() {
@@ -51,7 +54,7 @@ fn main() {
     match args[..] {
         ["payload", directory] => write_payload(Path::new(directory)),
         ["bare"] => runtime.block_on(bare()),
-        ["durable", database] => runtime.block_on(durable(database)),
+        ["durable", storage] => runtime.block_on(durable(storage)),
         ["paced", address, rate, seconds] => {
             let address = address.parse().unwrap();
             runtime.block_on(paced(address, rate.parse().unwrap(), seconds.parse().unwrap()));
@@ -89,9 +92,16 @@ async fn verify(
     }
 }
 
-async fn durable(database: &str) {
+/// `storage` is a file, or the address of a Redis.
+async fn durable(storage: &str) {
     let clock = Arc::new(SystemClock);
-    let queue = SqliteEngine::open(database, clock.clone(), Options::default()).unwrap();
+    let queue: Arc<dyn Queue> = match RedisSettings::parse(storage) {
+        Ok(settings) => {
+            let options = redis::Options::default();
+            RedisEngine::open(&settings, clock.clone(), options).await.unwrap()
+        }
+        Err(_) => SqliteEngine::open(storage, clock.clone(), Options::default()).unwrap(),
+    };
     let routing = Routing { hosts: vec![Host::github_com()], ..Routing::default() };
     let app = router(PublicState {
         queue,
