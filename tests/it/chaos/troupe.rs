@@ -25,6 +25,9 @@ pub const RECEIVERS: usize = 2;
 /// How long a supervisor tries to start one.
 const START_MAX: Duration = Duration::from_secs(120);
 
+/// Lines of its log that are shown of a replica that does not answer.
+const LAST_WORDS: usize = 40;
+
 /// Rest between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -174,6 +177,17 @@ impl Replica {
         Some(entities.iter().map(pair).collect())
     }
 
+    /// Ends one that does not answer; whether it had ended by itself, and the end of its log.
+    async fn last_words(&self) -> String {
+        let Some(mut served) = self.served.lock().await.take() else {
+            return "it was not started".to_owned();
+        };
+        let (ended, log) = tokio::task::block_in_place(|| (served.ended(), served.kill()));
+        let state = ended.map_or("it runs".to_owned(), |status| format!("it ended: {status}"));
+        let lines = &log[log.len().saturating_sub(LAST_WORDS)..];
+        format!("it does not answer, {state}\n{}", lines.join("\n"))
+    }
+
     /// Waits until its catalog shows exactly this; the difference when it does not.
     pub async fn shows(
         &self,
@@ -187,7 +201,7 @@ impl Replica {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                let Some(shown) = shown else { return Err("it does not answer".to_owned()) };
+                let Some(shown) = shown else { return Err(self.last_words().await) };
                 let wrong = expected.iter().filter(|(name, kind)| shown.get(*name) != Some(*kind));
                 let told = wrong.take(5).map(|(name, kind)| {
                     format!("{name} is {:?} and should be {kind}", shown.get(name))

@@ -83,6 +83,11 @@ impl Served {
         self.child.id()
     }
 
+    /// How it ended, if it did so by itself.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("it is a child of ours")
+    }
+
     /// SIGKILL, and waits for the end.
     pub fn kill(mut self) -> Vec<String> {
         self.child.kill().expect("it can be killed");
