@@ -247,7 +247,8 @@ impl App {
         let ports = Ports::new(&self.engine);
         let view = self.view.clone();
         let auth = config.server.internal_auth.clone();
-        let state = internal_state(config, &ports, &self.worker, view, registry, auth);
+        let stop = &self.stop.accept;
+        let state = internal_state(config, &ports, &self.worker, view, registry, auth, stop);
         let internal = internal::router(state);
         let limits = |connections_max| Limits {
             connections_max,
@@ -256,7 +257,6 @@ impl App {
         };
         let of_public = limits(config.webhooks.connections_max);
         let of_internal = limits(Limits::default().connections_max);
-        let stop = &self.stop.accept;
         let public = listener::serve(listeners.public, public, of_public, stop.clone());
         let internal = listener::serve(listeners.internal, internal, of_internal, stop.clone());
         self.spawn("public-listener", public);

@@ -17,6 +17,7 @@ use futures_util::future::join_all;
 use prometheus_client::registry::Registry;
 use serde_json::Value;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::Parts;
@@ -105,7 +106,9 @@ impl Alone {
         let worker = worker(config, &parts.clock, ports, processing, &metrics, &health)?;
         // Whoever can run the command can read the storage: there is nobody to keep out.
         let auth = InternalAuth::None;
-        let state = internal_state(config, ports, &worker, watched, Arc::new(registry), auth);
+        let stop = CancellationToken::new();
+        let registry = Arc::new(registry);
+        let state = internal_state(config, ports, &worker, watched, registry, auth, &stop);
         let storage = engine.is_some().then(|| state.info.storage_url.clone());
         let feed =
             ViewFeed { store: ports.store.clone(), view, clock: parts.clock, metrics, health };

@@ -15,6 +15,7 @@ use crate::engine::queue::Inspect;
 use crate::engine::{Engine, Queue, Store};
 use crate::github::{AppSettings, GitHub, HostSettings};
 use crate::health::Health;
+use crate::http::changes_api::Streams;
 use crate::http::state::{Info, InternalState, ProviderInfo, Webhooks};
 use crate::ids::{AppId, Host};
 use crate::membership::Membership;
@@ -60,6 +61,7 @@ pub(super) fn internal_state(
     view: watch::Receiver<Arc<View>>,
     registry: Arc<Registry>,
     auth: InternalAuth,
+    stop: &CancellationToken,
 ) -> InternalState {
     let operator = Operator {
         scanner: worker.scanner.clone(),
@@ -75,6 +77,7 @@ pub(super) fn internal_state(
         health: worker.health.clone(),
         registry,
         metrics: worker.metrics.clone(),
+        streams: Streams::new(stop.clone()),
         auth,
         clock: worker.clock.clone(),
         info: info(config, worker.clock.now()),

@@ -109,7 +109,7 @@ pub struct Claim {
     line: u32,
     /// `{"metadata":{…}` and, from `metadata_end` on, `},"apiVersion":…}`: uid and etag fit
     /// between the two, relations and status before the last brace.
-    body: Box<str>,
+    pub(super) body: Box<str>,
     metadata_end: usize,
 }
 

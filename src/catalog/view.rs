@@ -19,6 +19,7 @@ use serde_json::Value;
 
 pub use crate::catalog::located::LocatedProblem;
 
+use crate::catalog::history::History;
 use crate::catalog::identity;
 use crate::catalog::index::{Index, Term, of_key};
 use crate::catalog::merge::{Claim, Edge, RepoEntry, RepoId, Repository, sort_claims, tail};
@@ -41,6 +42,7 @@ pub struct View {
     pub(super) index: Index,
     edges: OrdSet<DeclaredEdge>,
     pub(super) contested: OrdSet<Arc<str>>,
+    pub(super) history: History,
     /// Another one in every view that was begun afresh.
     load: RandomState,
 }
@@ -78,7 +80,7 @@ impl Slot {
 /// Whose entities a change of claims changes.
 #[derive(Default)]
 struct Touched {
-    /// Refs that have another claim now.
+    /// Refs that have another claim now, or none any more.
     claims: BTreeSet<Arc<str>>,
     /// Relations that came or went, by the ref that shows them.
     edges: BTreeMap<Arc<str>, Vec<Edge>>,
@@ -219,6 +221,7 @@ impl View {
         };
         let (gone, mut come) = (claims(old), claims(new));
         let mut touched = Touched::default();
+        let before = self.digest();
         for (entity_ref, gone) in gone {
             let come = come.remove(&entity_ref).unwrap_or_default();
             let is_same = gone.len() == come.len()
@@ -229,6 +232,13 @@ impl View {
         }
         for (entity_ref, come) in come {
             self.reclaim(entity_ref, &[], come, &mut touched);
+        }
+        // Nobody saw what it was before it was complete.
+        if self.is_complete {
+            let is_shown = |of: &&Arc<str>| self.slots.contains_key(*of);
+            let others = touched.edges.keys().filter(|of| !touched.claims.contains(*of));
+            let refs = touched.claims.iter().chain(others.filter(is_shown)).cloned();
+            self.history.step(before, refs);
         }
         self.renew(touched);
     }
@@ -254,6 +264,14 @@ impl View {
         let old = slot.map(|slot| slot.winner);
         self.exchange_edges(old.as_ref().map(|old| &*old.claim), winner.as_deref(), touched);
         self.contested.remove(&entity_ref);
+        let is_same = match (&old, &winner) {
+            (Some(old), Some(claim)) => Arc::ptr_eq(&old.claim, claim),
+            (old, winner) => old.is_none() && winner.is_none(),
+        };
+        if !is_same {
+            self.history.exchange(old.as_deref().map(|old| &*old.claim), winner.as_deref());
+            touched.claims.insert(Arc::clone(&entity_ref));
+        }
         let Some(claim) = winner else {
             self.slots.remove(&entity_ref);
             if let Some(old) = old {
@@ -262,11 +280,8 @@ impl View {
             return;
         };
         let winner = match old {
-            Some(old) if Arc::ptr_eq(&old.claim, &claim) => old,
-            old => {
-                touched.claims.insert(Arc::clone(&entity_ref));
-                self.replace(old.as_deref(), claim)
-            }
+            Some(old) if is_same => old,
+            old => self.replace(old.as_deref(), claim),
         };
         let others: Vec<Arc<Claim>> = claims.collect();
         let slot = Slot { winner, others: (!others.is_empty()).then(|| others.into()) };

@@ -12,7 +12,7 @@ use std::vec;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
-use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -154,7 +154,11 @@ pub async fn render_errors(request: Request, next: Next) -> Response {
         request: RequestPart { method: method.as_str(), url },
         response: ResponsePart { status_code: error.status.as_u16() },
     };
-    json(error.status, &body)
+    let mut rendered = json(error.status, &body);
+    if let Some(pause) = response.headers().get(RETRY_AFTER) {
+        rendered.headers_mut().insert(RETRY_AFTER, pause.clone());
+    }
+    rendered
 }
 
 /// A JSON answer.

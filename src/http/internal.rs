@@ -19,9 +19,10 @@ use crate::http::answer::{answer_not_modified, render_errors};
 use crate::http::auth::{Guard, require};
 use crate::http::state::{Shared, route};
 use crate::http::{
-    age, catalog_api, cuelight_api, explain_api, health, metrics, operate_api, preview_api,
+    age, catalog_api, changes_api, cuelight_api, explain_api, health, metrics, operate_api, preview_api,
 };
 
+pub use crate::http::changes_api::Streams;
 pub use crate::http::state::{Info, InternalState, ProviderInfo, Webhooks};
 
 /// Answers from which on compression saves a packet.
@@ -40,7 +41,7 @@ pub fn router(state: InternalState) -> Router {
         routes.layer(from_fn(answer_not_modified)).layer(compression())
     };
     let own = cuelight_api::routes().merge(operate_api::routes()).merge(explain_api::routes());
-    let own = own.merge(preview_api::routes());
+    let own = own.merge(preview_api::routes()).merge(changes_api::routes());
     let open = route(Router::new(), "/health", get(health::health));
     let open = route(open, "/livez", get(health::livez));
     let open = route(open, "/readyz", get(health::readyz));
@@ -79,6 +80,7 @@ const INDEX: &str = "cuelight: a software catalog that follows GitHub
 /api/cuelight/v1/queue             keys: waiting, held, dead; POST queue/retry, queue/drop
 /api/cuelight/v1/scans             the last scan of each account; POST starts one, scans/preview
 /api/cuelight/v1/approvals         removals that wait; POST {\"account\": \"github.com/acme\"}
+/api/cuelight/v1/changes           the catalog as a stream of events: a snapshot, then changes
 /api/cuelight/v1/explain           why ?repository=owner/name is in or out
 ";
 

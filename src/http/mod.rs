@@ -6,6 +6,7 @@ pub mod auth;
 pub mod backstage;
 pub mod body;
 pub mod catalog_api;
+pub mod changes_api;
 mod connection;
 pub mod cuelight_api;
 mod explain_api;

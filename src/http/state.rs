@@ -14,6 +14,7 @@ use crate::engine::queue::Inspect;
 use crate::engine::{Queue, Store};
 use crate::health::Health;
 use crate::http::answer::ApiError;
+use crate::http::changes_api::Streams;
 use crate::operate::Operator;
 use crate::telemetry::Metrics;
 
@@ -38,6 +39,8 @@ pub struct InternalState {
     pub registry: Arc<Registry>,
     /// The gauges that `/metrics` sets before.
     pub metrics: Metrics,
+    /// The open streams of changes.
+    pub streams: Streams,
     /// Who may ask.
     pub auth: InternalAuth,
     /// The time.

@@ -2,6 +2,7 @@
 //! who may ask.
 
 mod backstage;
+mod changes;
 mod lists;
 mod openapi;
 mod probes;

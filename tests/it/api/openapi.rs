@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::http::Request;
 use serde_json::Value;
+use tower::ServiceExt;
 
 use super::{bookshop, open};
 
@@ -61,11 +62,13 @@ async fn every_operation_is_answered() {
     for (method, path) in described().await {
         let path = path.replace(['{', '}'], "x");
         let request = Request::builder().method(method.to_uppercase().as_str()).uri(&path);
-        let answer = api.send(request.body(Body::empty()).unwrap()).await;
-        let is_routed = answer.status.as_u16() != 404 || !answer.text.is_empty();
+        // Only the head is waited for: a stream of events has no end.
+        let answer = api.router().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let status = answer.status().as_u16();
+        let is_routed = status != 404 || !answer.into_body().is_end_stream();
         assert!(is_routed, "{method} {path} is no route");
-        assert_ne!(answer.status.as_u16(), 405, "{method} {path}");
-        assert_ne!(answer.status.as_u16(), 500, "{method} {path}: {answer:?}");
+        assert_ne!(status, 405, "{method} {path}");
+        assert_ne!(status, 500, "{method} {path}");
     }
 }
 

@@ -4,6 +4,7 @@ mod alone;
 mod approvals;
 mod apps;
 mod both_ways;
+mod changes;
 mod commands;
 mod disorder;
 mod evidence;

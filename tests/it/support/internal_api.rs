@@ -11,7 +11,7 @@ use cuelight::clock::{SystemClock, Timestamp};
 use cuelight::config::InternalAuth;
 use cuelight::github::GitHub;
 use cuelight::health::Health;
-use cuelight::http::internal::{Info, InternalState, ProviderInfo, Webhooks, router};
+use cuelight::http::internal::{Info, InternalState, ProviderInfo, Streams, Webhooks, router};
 use cuelight::membership::Membership;
 use cuelight::operate::Operator;
 use cuelight::reconcile::{Processing, Reconciler};
@@ -21,6 +21,7 @@ use cuelight::telemetry::Metrics;
 use prometheus_client::registry::Registry;
 use serde_json::Value;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::stub_engine::StubEngine;
@@ -34,6 +35,8 @@ pub struct InternalApi {
     pub view: watch::Sender<Arc<View>>,
     /// The checks it shows.
     pub health: Arc<Health>,
+    /// What ends its streams.
+    pub stop: CancellationToken,
 }
 
 /// An answer.
@@ -81,6 +84,7 @@ impl InternalApi {
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);
         let (sender, receiver) = watch::channel(Arc::new(view));
+        let stop = CancellationToken::new();
         let router = router(InternalState {
             view: receiver,
             queue: engine.clone(),
@@ -90,11 +94,12 @@ impl InternalApi {
             health: health.clone(),
             registry: Arc::new(registry),
             metrics,
+            streams: Streams::new(stop.clone()),
             auth,
             clock,
             info,
         });
-        Self { router, engine, view: sender, health }
+        Self { router, engine, view: sender, health, stop }
     }
 
     /// The routes.

@@ -13,6 +13,7 @@ pub mod process;
 pub mod receiver;
 pub mod recording_queue;
 pub mod redis;
+pub mod sse;
 pub mod stage;
 pub mod stub_engine;
 pub mod tenants;
