@@ -19,7 +19,8 @@ use crate::http::answer::{answer_not_modified, render_errors};
 use crate::http::auth::{Guard, require};
 use crate::http::state::{Shared, route};
 use crate::http::{
-    age, catalog_api, changes_api, cuelight_api, explain_api, health, metrics, operate_api, preview_api,
+    age, catalog_api, changes_api, cuelight_api, explain_api, health, metrics, operate_api,
+    preview_api,
 };
 
 pub use crate::http::changes_api::Streams;

@@ -338,11 +338,40 @@ fn a_view_after_many_changes_equals_one_built_afresh_in_any_order() {
         }
         let mut entries: Vec<RepoEntry> = world.entries.values().cloned().collect();
         random.shuffle(&mut entries);
-        let afresh = seen(&view(entries));
+        let built = view(entries);
+        let afresh = seen(&built);
         assert_eq!(seen(&changed), afresh, "seed {seed}");
+        assert_eq!(changed.digest(), built.digest(), "seed {seed}");
         assert_eq!(afresh["counts"], json!(format!("{:?}", changed.counts())), "seed {seed}");
         assert_eq!(changed.problems().len(), changed.counts().problems, "seed {seed}");
     }
+}
+
+#[test]
+fn whatever_is_shown_otherwise_is_another_state() {
+    let stale = |why: Option<&str>| Entity { stale: why.map(str::to_owned), ..component("a") };
+    let other = |kind: &str| related(component("a"), kind, "api:default/x", "apiOf");
+    let texts = [
+        vec![],
+        vec![component("a")],
+        vec![titled("a", "A")],
+        vec![stale(Some(""))],
+        vec![stale(Some("line 3 is no YAML"))],
+        vec![stale(Some("line 4 is no YAML"))],
+        vec![other("providesApi")],
+        vec![other("consumesApi")],
+        vec![component("a"), component("b")],
+    ];
+    let digest = |entities: Vec<Entity>| view([repository(1, 1, vec![file(PATH, 1, entities)])]);
+    let mut states: Vec<String> =
+        texts.into_iter().map(|entities| digest(entities).digest().to_string()).collect();
+    states.sort();
+    states.dedup();
+    assert_eq!(states.len(), 9);
+    // Where something comes from is not shown.
+    let here = view([repository(1, 1, vec![file("a.yaml", 1, vec![component("a")])])]);
+    let there = view([repository(2, 9, vec![file("b.yaml", 9, vec![component("a")])])]);
+    assert_eq!(here.digest(), there.digest());
 }
 
 fn source() -> Source {
