@@ -10,6 +10,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_S
 use serde_json::{Map, Value, json};
 
 use crate::catalog::filter::Filter;
+use crate::catalog::javascript;
 use crate::catalog::query::{Direction, FullText, OrderField, QueryError};
 use crate::catalog::uid::Uid;
 
@@ -65,15 +66,15 @@ impl Position {
         self.value.iter().map(|value| value.to_string()).chain([self.uid.to_string()]).collect()
     }
 
+    /// What is missing is taken for the start.
     fn read(value: &Value, has_order: bool) -> Option<Self> {
-        let texts: Vec<&str> =
-            value.as_array()?.iter().map(Value::as_str).collect::<Option<_>>()?;
-        let (value, uid) = match texts.as_slice() {
-            [uid] if !has_order => (None, uid),
-            [value, uid] if has_order => (Some(Box::from(*value)), uid),
-            _ => return None,
-        };
-        Some(Self { value, uid: Uid::parse(uid)? })
+        let texts = value.as_array()?.iter().map(|item| match item {
+            Value::Null => Some(""),
+            item => item.as_str(),
+        });
+        let mut texts = texts.collect::<Option<Vec<&str>>>()?.into_iter();
+        let value = has_order.then(|| Box::from(texts.next().unwrap_or_default()));
+        Some(Self { value, uid: Uid::near(texts.next().unwrap_or_default()) })
     }
 }
 
@@ -90,7 +91,10 @@ impl Cursor {
         });
         let text = text.as_ref().map_or_else(
             || json!({ "term": "" }),
-            |text| json!({ "term": text.term, "fields": text.fields }),
+            |text| match &text.fields {
+                Some(fields) => json!({ "term": text.term, "fields": fields }),
+                None => json!({ "term": text.term }),
+            },
         );
         let mut cursor = json!({
             "orderFields": order.collect::<Vec<_>>(),
@@ -119,8 +123,9 @@ impl Cursor {
             .find_map(|engine| engine.decode(text).ok())
             .unwrap_or_default();
         let json = String::from_utf8_lossy(&bytes);
-        let cursor: Value =
-            serde_json::from_str(&json).map_err(|error| syntax_error(&json, &error))?;
+        let cursor: Value = serde_json::from_str(&json).map_err(|_| {
+            QueryError::Cursor(format!("SyntaxError: {}", javascript::syntax_error(&json)))
+        })?;
         let Value::Object(members) = &cursor else {
             return Err(QueryError::Cursor("Validation error: Expected object".into()));
         };
@@ -144,6 +149,10 @@ impl Cursor {
         let name = if form == Form::Body { "query" } else { "filter" };
         let filter = match members.get(name) {
             None => None,
+            Some(Value::Object(parts)) if form == Form::Parameters => {
+                let tree = Filter::from_tree(parts);
+                Some(tree.map_or_else(|| Filter::from_cursor(parts), Ok)?)
+            }
             Some(Value::Object(query)) => Some(Filter::from_cursor(query)?),
             Some(_) => return Err(invalid(name)),
         };
@@ -156,7 +165,10 @@ impl Cursor {
         };
         Ok(Self {
             at: position("orderFieldValues")?,
-            first: position("firstSortFieldValues")?,
+            first: match members.get("firstSortFieldValues") {
+                Some(_) => position("firstSortFieldValues")?,
+                None => position("orderFieldValues")?,
+            },
             is_previous: member("isPrevious").as_bool().ok_or_else(|| invalid("isPrevious"))?,
             total,
             question: Question {
@@ -188,27 +200,13 @@ fn read_text(text: &Value) -> Option<Option<FullText>> {
         return Some(None);
     }
     let fields = match text.get("fields") {
-        None => Vec::new(),
-        Some(fields) => fields
-            .as_array()?
-            .iter()
-            .map(|field| field.as_str().map(str::to_owned))
-            .collect::<Option<_>>()?,
+        None => None,
+        Some(fields) => {
+            let fields = fields.as_array()?.iter().map(|field| field.as_str().map(str::to_owned));
+            Some(fields.collect::<Option<_>>()?)
+        }
     };
     Some(FullText::new(text.get("term")?.as_str()?, fields))
-}
-
-/// What JavaScript says of a text that is no JSON, as far as clients show it.
-fn syntax_error(text: &str, error: &serde_json::Error) -> QueryError {
-    if error.is_eof() {
-        return QueryError::Cursor("SyntaxError: Unexpected end of JSON input".to_owned());
-    }
-    let at = error.column().saturating_sub(1).min(text.len());
-    let found = text.get(at..).and_then(|rest| rest.chars().next()).or(text.chars().next());
-    let found = found.map_or_else(String::new, String::from);
-    QueryError::Cursor(format!(
-        "SyntaxError: Unexpected token '{found}', \"{text}\" is not valid JSON"
-    ))
 }
 
 #[cfg(test)]
@@ -222,7 +220,7 @@ mod tests {
             question: Question {
                 filter: Filter::parse(&["kind=api,x".to_owned()]).unwrap(),
                 form: Form::Parameters,
-                text: FullText::new("Pay%", ["metadata.name".to_owned()]),
+                text: FullText::new("Pay%", Some(vec!["metadata.name".to_owned()])),
                 order,
             },
             first: position.clone(),
@@ -261,8 +259,6 @@ mod tests {
             encode(json!({})),
             with("orderFields", json!([7])),
             with("orderFields", json!([{"field": "a", "order": "up"}])),
-            with("orderFieldValues", json!(["a", "b"])),
-            with("orderFieldValues", json!(["no uid"])),
             with("orderFieldValues", Value::Null),
             with("firstSortFieldValues", json!([7])),
             with("isPrevious", json!("yes")),

@@ -29,7 +29,7 @@ pub fn parse(text: &str) -> Result<(&str, &str), LocationRefError> {
         return Err(LocationRefError::BareUrl(text.to_owned()));
     }
     // Browsers skip control characters within the scheme.
-    let mut letters = target.chars().filter(|c| !c.is_control() && *c != ' ');
+    let mut letters = target.chars().filter(|c| !c.is_control());
     let starts = "javascript:"
         .chars()
         .all(|wanted| letters.next().is_some_and(|letter| letter.to_ascii_lowercase() == wanted));

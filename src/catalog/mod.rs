@@ -12,6 +12,7 @@ pub mod gathered;
 pub mod history;
 pub mod identity;
 mod index;
+pub mod javascript;
 pub mod kinds;
 mod located;
 pub mod location_ref;
@@ -28,6 +29,7 @@ pub mod select;
 pub mod shape;
 pub mod uid;
 pub mod validate;
+pub mod verdict;
 pub mod view;
 pub mod yaml;
 

@@ -32,6 +32,9 @@ pub enum QueryError {
     /// A cursor of no text.
     #[error("Cursor cannot be empty")]
     EmptyCursor,
+    /// A cursor of locations that is no text of ours.
+    #[error("Malformed cursor, unknown encoding")]
+    CursorEncoding,
     /// A cursor that we did not make.
     #[error("Malformed cursor: {0}")]
     Cursor(String),
@@ -47,8 +50,12 @@ impl Fields {
     /// Reads all `fields` parameters; `None` when they ask for whole entities.
     pub fn parse(params: &[String]) -> Result<Option<Self>, QueryError> {
         let texts = params.iter().flat_map(|param| param.split(','));
-        let paths: Vec<String> =
-            texts.map(str::trim).filter(|path| !path.is_empty()).map(str::to_owned).collect();
+        let paths = texts.map(str::trim).filter(|path| !path.is_empty());
+        Self::whole(paths.map(str::to_owned).collect())
+    }
+
+    /// The same where each text is one path, commas and all.
+    pub fn whole(paths: Vec<String>) -> Result<Option<Self>, QueryError> {
         match paths.iter().find(|path| path.contains('[')) {
             Some(path) => Err(QueryError::Field(path.clone())),
             None => Ok((!paths.is_empty()).then_some(Self { paths })),
@@ -148,26 +155,30 @@ impl OrderField {
     pub fn parse_order(text: &str) -> Result<Self, QueryError> {
         let wrong = || QueryError::Order(text.to_owned());
         let (direction, field) = text.split_once(':').ok_or_else(wrong)?;
-        let direction = parse_direction(direction).ok_or_else(wrong)?;
-        if field.trim().is_empty() {
+        let direction = Direction::parse(direction).ok_or_else(wrong)?;
+        if field.is_empty() {
             return Err(wrong());
         }
-        Ok(Self { key: field.trim().to_lowercase(), direction })
+        Ok(Self { key: field.to_lowercase(), direction })
     }
 
     /// Reads an `orderField` of `/entities/by-query`: `metadata.name,asc`, ascending by default.
     pub fn parse_order_field(text: &str) -> Result<Self, QueryError> {
-        let (field, direction) = text.split_once(',').unwrap_or((text, "asc"));
-        let direction = parse_direction(direction).ok_or(QueryError::OrderField)?;
-        Ok(Self { key: field.trim().to_lowercase(), direction })
+        let mut parts = text.split(',');
+        let (field, direction) = (parts.next().unwrap_or_default(), parts.next().unwrap_or("asc"));
+        let direction = Direction::parse(direction).ok_or(QueryError::OrderField)?;
+        Ok(Self { key: field.to_lowercase(), direction })
     }
 }
 
-fn parse_direction(text: &str) -> Option<Direction> {
-    match text.trim() {
-        "asc" => Some(Direction::Ascending),
-        "desc" => Some(Direction::Descending),
-        _ => None,
+impl Direction {
+    /// `asc` or `desc`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "asc" => Some(Self::Ascending),
+            "desc" => Some(Self::Descending),
+            _ => None,
+        }
     }
 }
 
@@ -190,16 +201,16 @@ pub enum Order {
 pub struct FullText {
     /// In lower case, without spaces around it; not empty.
     pub term: String,
-    /// The keys to look under, in lower case; none means the order field, or else the uid.
-    pub fields: Vec<String>,
+    /// The keys to look under, in lower case; `None` means the order field, or else the uid.
+    pub fields: Option<Vec<String>>,
 }
 
 impl FullText {
     /// `None` when the term asks for nothing.
-    pub fn new(term: &str, fields: impl IntoIterator<Item = String>) -> Option<Self> {
+    pub fn new(term: &str, fields: Option<Vec<String>>) -> Option<Self> {
         let term = term.trim().to_lowercase();
-        let fields = fields.into_iter().map(|field| field.trim().to_lowercase());
-        let fields = fields.filter(|field| !field.is_empty()).collect();
+        let lower = |fields: Vec<String>| fields.iter().map(|field| field.to_lowercase()).collect();
+        let fields = fields.map(lower);
         (!term.is_empty()).then_some(Self { term, fields })
     }
 
@@ -247,7 +258,7 @@ mod tests {
     #[test]
     fn a_full_text_is_found_anywhere_and_knows_the_wildcards_of_sql() {
         let check = |term: &str, value: &str, expected: bool| {
-            let text = FullText::new(term, []).unwrap();
+            let text = FullText::new(term, None).unwrap();
             assert_eq!(text.matches(value), expected, "{term} in {value}");
         };
         check(" Pay ", "the payments", true);
@@ -258,6 +269,6 @@ mod tests {
         check("%", "", true);
         check("_", "", false);
         check("a%b%c", "xxaxxbxxbxx", false);
-        assert_eq!(FullText::new("  ", []), None);
+        assert_eq!(FullText::new("  ", None), None);
     }
 }

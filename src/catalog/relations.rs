@@ -28,7 +28,7 @@ pub fn declared(root: &Node, kind: &Kind, name: &EntityRef) -> (Vec<Relation>, V
             continue;
         };
         let path = ["spec".to_owned(), field.field.clone()];
-        let items: Vec<(Vec<String>, &Node)> = match &value.value {
+        let mut items: Vec<(Vec<String>, &Node)> = match &value.value {
             NodeValue::List(items) => items
                 .iter()
                 .enumerate()
@@ -39,6 +39,8 @@ pub fn declared(root: &Node, kind: &Kind, name: &EntityRef) -> (Vec<Relation>, V
             NodeValue::String(text) if text.is_empty() => continue,
             _ => vec![(path.to_vec(), value)],
         };
+        // Lists are sorted before they are read: the first that is bad is the first in order.
+        items.sort_by_key(|(_, item)| item.as_str());
         for (path, item) in items {
             match parse(item, field.default_kind.as_deref(), &name.namespace) {
                 Ok(target) => {
@@ -65,6 +67,9 @@ fn parse(
     match item.as_str() {
         Some(text) => EntityRef::parse(text, default_kind, namespace)
             .map_err(|error| (error.class(), error.to_string())),
+        None if matches!(item.value, NodeValue::Null | NodeValue::Bool(false)) => {
+            Err((RefError::Empty.class(), RefError::Empty.to_string()))
+        }
         None => {
             let quoted = RefError::NoKind(String::new()).to_string();
             let message = quoted.replacen("\"\"", &item.to_json().to_string(), 1);

@@ -89,10 +89,10 @@ impl View {
     fn find_text(&self, text: &FullText, order: Option<&OrderField>) -> Set {
         let mut set = Set::empty(self.entities.len());
         let field = order.map_or(FULL_TEXT_FIELD, |order| &order.key);
-        let named = text.fields.iter().map(String::as_str);
-        let otherwise = text.fields.is_empty().then_some(field);
-        for key in named.chain(otherwise) {
-            self.index.add_matching(key, |value| text.matches(value), &mut set);
+        let mut look = |key: &str| self.index.add_matching(key, |v| text.matches(v), &mut set);
+        match &text.fields {
+            Some(fields) => fields.iter().for_each(|key| look(key)),
+            None => look(field),
         }
         set
     }

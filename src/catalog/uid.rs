@@ -23,6 +23,30 @@ impl Uid {
     }
 }
 
+impl Uid {
+    /// The uid nearest to a text in the order of texts: for places that others made up.
+    pub fn near(text: &str) -> Self {
+        let mut digits = String::with_capacity(32);
+        for (at, letter) in text.chars().enumerate().take(36) {
+            match letter {
+                '-' if [8, 13, 18, 23].contains(&at) => {}
+                '0'..='9' | 'a'..='f' => digits.push(letter),
+                // After all digits but before the letters.
+                ':'..='`' => return Self::filled(&format!("{digits}9"), 'f'),
+                'g'.. => return Self::filled(&digits, 'f'),
+                _ => break,
+            }
+        }
+        Self::filled(&digits, '0')
+    }
+
+    fn filled(digits: &str, with: char) -> Self {
+        let text: String = digits.chars().chain(std::iter::repeat(with)).take(32).collect();
+        let number = u128::from_str_radix(&text, 16).expect("32 digits are a number");
+        Self(number.to_be_bytes())
+    }
+}
+
 impl fmt::Display for Uid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = format!("{:032x}", u128::from_be_bytes(self.0));
@@ -47,6 +71,11 @@ mod tests {
         let mut texts = refs.map(identity::uid);
         texts.sort();
         assert_eq!(uids.map(|uid| uid.to_string()), texts);
+        for uid in uids {
+            assert_eq!(Uid::near(&uid.to_string()), uid);
+        }
+        let made_up = ["", "00", "1", "1b-", "1b1b1aa4-5fcf", "9", "A", "a", "f0", "nope"];
+        assert!(made_up.map(Uid::near).is_sorted());
         for text in ["", "nope", "1b1b1aa45fcf58c29ef4dab14db6973f", "+1"] {
             assert_eq!(Uid::parse(text), None, "{text}");
         }

@@ -14,7 +14,7 @@ use super::kinds::{self, Kind};
 use super::refs::EntityRef;
 use super::relations;
 use super::shape::{self, Field, Violation};
-use super::yaml::{self, Node, NodeValue, Part};
+use super::yaml::{Node, NodeValue, Part};
 use super::{Code, Relation};
 
 /// Where Backstage's messages about formats point.
@@ -72,35 +72,6 @@ pub struct Validation {
     pub identified: bool,
     /// The relations it declares, both directions of each, in no order.
     pub relations: Vec<Relation>,
-}
-
-/// What is wrong with an entity that did not come from a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
-    /// The class and the words of each error, the first as Backstage would report it.
-    pub errors: Vec<(&'static str, String)>,
-    /// Whether it is an entity at all: it has an `apiVersion`, a `kind` and a name.
-    pub has_envelope: bool,
-}
-
-/// Checks an entity that is JSON.
-pub fn verdict(entity: &serde_json::Value) -> Verdict {
-    // JSON is YAML, so that there is one way to read both.
-    let root = match yaml::parse(&entity.to_string()).into_iter().next().map(|read| read.root) {
-        Some(Ok(root)) => root,
-        Some(Err(error)) => {
-            let errors = vec![("InputError", error.message)];
-            return Verdict { errors, has_envelope: false };
-        }
-        None => return Verdict { errors: Vec::new(), has_envelope: false },
-    };
-    let faults = validate(&root).faults;
-    let has_envelope = faults.iter().all(|fault| fault.code != Code::Envelope);
-    let said = |(index, fault): (usize, Fault)| {
-        // The first as Backstage says it, the others without the words around them.
-        (fault.class, if index == 0 { fault.message } else { fault.brief })
-    };
-    Verdict { errors: faults.into_iter().enumerate().map(said).collect(), has_envelope }
 }
 
 /// Checks a document that is YAML.
@@ -257,8 +228,10 @@ impl Checks<'_> {
     }
 
     fn foreign_fields(&mut self) {
-        for key in FOREIGN_FIELDS {
-            if self.root.get(key).is_some() {
+        let NodeValue::Map(entries) = &self.root.value else { return };
+        for (key, _) in entries {
+            let key = key.text.as_str();
+            if FOREIGN_FIELDS.contains(&key) {
                 let hint = format!("`{key}` is worked out from `spec`, it cannot be written");
                 self.policy(&[key], Part::Key, format!("Unknown field {key}"), Some(hint));
             }

@@ -17,6 +17,7 @@ use tower_http::compression::{CompressionLayer, CompressionLevel};
 
 use crate::http::answer::{answer_not_modified, render_errors};
 use crate::http::auth::{Guard, require};
+use crate::http::paths::refuse_malformed;
 use crate::http::state::{Shared, route};
 use crate::http::{
     age, catalog_api, changes_api, cuelight_api, explain_api, health, metrics, operate_api,
@@ -37,8 +38,8 @@ pub fn router(state: InternalState) -> Router {
     let aged = from_fn_with_state(state.clone(), age::tell);
     let guarded = |routes: Router<Shared>| {
         let routes = routes.fallback(empty).method_not_allowed_fallback(empty);
-        let routes = routes.layer(aged.clone());
-        let routes = routes.layer(guard.clone()).layer(from_fn(render_errors));
+        let routes = routes.layer(aged.clone()).layer(guard.clone());
+        let routes = routes.layer(from_fn(refuse_malformed)).layer(from_fn(render_errors));
         routes.layer(from_fn(answer_not_modified)).layer(compression())
     };
     let own = cuelight_api::routes().merge(operate_api::routes()).merge(explain_api::routes());

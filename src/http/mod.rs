@@ -17,6 +17,7 @@ pub mod metrics;
 mod operate_api;
 mod outcome;
 pub mod params;
+mod paths;
 mod preview_api;
 pub mod public;
 pub mod state;

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json as value};
 
 use crate::http::answer::{ApiError, Page, json};
-use crate::http::params::{Params, json_body, json_body_within};
+use crate::http::params::{BODY_BYTES_MAX, Params, json_body_within};
 use crate::http::state::{Shared, route};
 use crate::operate::OperateError;
 use crate::operate::scans::{Asked, Known, ScanResult};
@@ -172,7 +172,7 @@ async fn approve(State(state): State<Shared>, request: Request) -> Result<Respon
 /// The only member of a body that names an account, or none.
 pub(super) async fn account_only(request: Request) -> Result<Option<String>, ApiError> {
     Params::parse(&request, &[])?;
-    let body = json_body(request).await?;
+    let body = json_body_within(request, BODY_BYTES_MAX).await?;
     only_members(&body, &["account"])?;
     text(&body, "account")
 }

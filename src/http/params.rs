@@ -8,52 +8,86 @@ use axum::http::header::CONTENT_TYPE;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
+use crate::catalog::javascript;
 use crate::http::answer::ApiError;
 
 /// Largest body of a request: Backstage's limit, and far more than any end point needs.
-const BODY_BYTES_MAX: usize = 100 * 1024;
+pub const BODY_BYTES_MAX: usize = 100 * 1024;
 
 /// How long a body may take: it fits into a few packets.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The decoded query parameters of a request, all of them known and not empty.
 #[derive(Debug, Clone)]
-pub struct Params(Vec<(String, String)>);
+pub struct Params(Vec<Param>);
+
+#[derive(Debug, Clone)]
+struct Param {
+    /// As it was written: `filter[]`.
+    written: String,
+    /// What is meant: `filter`.
+    name: String,
+    value: String,
+}
 
 impl Params {
     /// Decodes the query of `request`; refuses parameters that are not among `known`, and empty
     /// ones.
     pub fn parse(request: &Request, known: &[&str]) -> Result<Self, ApiError> {
         let query = request.uri().query().unwrap_or_default();
-        let params: Vec<(String, String)> =
-            url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-        for (name, value) in &params {
+        let pairs = url::form_urlencoded::parse(query.as_bytes()).into_owned();
+        // A value without a name is nobody's.
+        let params: Vec<Param> = pairs
+            .filter(|(written, _)| !written.is_empty())
+            .map(|(written, value)| Param { name: list_name(&written).to_owned(), written, value })
+            .collect();
+        let params = Self(params);
+        for Param { name, value, .. } in &params.0 {
             if !known.contains(&name.as_str()) {
                 return Err(ApiError::input(format!("Unknown query parameter '{name}'")));
             }
-            if value.is_empty() {
+            // In a list an empty value asks for nothing.
+            if value.is_empty() && !params.is_list(name) {
                 let message = format!("Empty value found for query parameter '{name}'");
                 return Err(ApiError::input(message));
             }
         }
-        Ok(Self(params))
+        Ok(params)
+    }
+
+    /// Whether it stands there several times or is written as a list.
+    fn is_list(&self, name: &str) -> bool {
+        let mut same = self.0.iter().filter(|param| param.name == name);
+        same.next().is_some_and(|first| first.written != name) || same.next().is_some()
+    }
+
+    fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |param| param.name == name).map(|param| param.value.as_str())
     }
 
     /// Every value of `name`, in order.
     pub fn all(&self, name: &str) -> Vec<String> {
-        self.0.iter().filter(|(n, _)| n == name).map(|(_, value)| value.clone()).collect()
+        self.values(name).map(str::to_owned).collect()
     }
 
     /// The first value of `name`.
     pub fn first(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+        self.0.iter().find(|param| param.name == name).map(|param| param.value.as_str())
+    }
+
+    /// The value of `name`, which stands there once at most.
+    pub fn only(&self, name: &str) -> Result<Option<&str>, ApiError> {
+        match self.is_list(name) {
+            false => Ok(self.first(name)),
+            true => Err(ApiError::input(format!("request/query/{name} must be string"))),
+        }
     }
 
     /// The parameters other than `left_out`, then `name=value`, encoded again.
     pub fn with(&self, left_out: &[&str], name: &str, value: &str) -> String {
-        let kept = self.0.iter().filter(|(name, _)| !left_out.contains(&name.as_str()));
+        let kept = self.0.iter().filter(|param| !left_out.contains(&param.name.as_str()));
         let mut query = url::form_urlencoded::Serializer::new(String::new());
-        query.extend_pairs(kept);
+        query.extend_pairs(kept.map(|param| (&param.written, &param.value)));
         query.append_pair(name, value);
         query.finish()
     }
@@ -62,28 +96,79 @@ impl Params {
     pub fn number(&self, name: &str) -> Result<Option<usize>, ApiError> {
         let Some(text) = self.first(name) else { return Ok(None) };
         let wrong = |what| Err(ApiError::input(format!("request/query/{name} must be {what}")));
-        match text.parse::<i64>() {
-            Err(_) => wrong("integer"),
-            Ok(number) => usize::try_from(number).map(Some).or_else(|_| wrong(">= 0")),
+        let number = javascript_number(text).filter(|_| !self.is_list(name));
+        match number {
+            Some(number) if number.fract() != 0.0 => wrong("integer"),
+            None => wrong("integer"),
+            Some(number) if number < 0.0 => wrong(">= 0"),
+            // What is too large to be counted is as good as no limit.
+            Some(number) => Ok(Some(number as usize)),
         }
     }
 }
 
-/// The body of a request: a JSON object, empty when there is no body. Anything else than
-/// `application/json` is refused, so that no web page can make a browser send it unasked.
-pub async fn json_body(request: Request) -> Result<Map<String, Value>, ApiError> {
-    json_body_within(request, BODY_BYTES_MAX).await
+/// The name of a parameter whose values are written as items of a list: `filter[]`, `filter[0]`.
+fn list_name(written: &str) -> &str {
+    let item = written.strip_suffix(']').and_then(|rest| rest.split_once('['));
+    match item {
+        Some((name, index)) if index.bytes().all(|digit| digit.is_ascii_digit()) => name,
+        _ => written,
+    }
 }
 
-/// The same with another limit in bytes.
+/// The number that a text is in JavaScript, which is what Backstage's front ends may write.
+fn javascript_number(text: &str) -> Option<f64> {
+    let text = text.trim();
+    let radix = |prefix: &str, radix| {
+        let digits = text.strip_prefix(prefix)?;
+        u64::from_str_radix(digits, radix).ok().map(|number| number as f64)
+    };
+    let prefixed = radix("0x", 16).or_else(|| radix("0o", 8)).or_else(|| radix("0b", 2));
+    let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
+    prefixed.or_else(|| text.parse().ok().filter(|number: &f64| is_decimal && number.is_finite()))
+}
+
+/// The body of a request that has to have one: a JSON object. Anything else than
+/// `application/json` is refused, so that no web page can make a browser send it unasked.
+pub async fn json_body(request: Request) -> Result<Map<String, Value>, ApiError> {
+    if !request.headers().contains_key(CONTENT_TYPE) {
+        return Err(ApiError::input("unsupported media type undefined"));
+    }
+    backstage_body(request).await
+}
+
+/// The body of a request that need not have one: `None` also for a body that says no type, which
+/// nobody reads.
+pub async fn optional_body(request: Request) -> Result<Option<Map<String, Value>>, ApiError> {
+    if !request.headers().contains_key(CONTENT_TYPE) {
+        return Ok(None);
+    }
+    backstage_body(request).await.map(Some)
+}
+
+async fn backstage_body(request: Request) -> Result<Map<String, Value>, ApiError> {
+    let too_large = || ApiError::input("request entity too large");
+    body_within(request, BODY_BYTES_MAX, too_large).await
+}
+
+/// A body in our own API, empty when there is none, with a limit in bytes.
 pub async fn json_body_within(
     request: Request,
     bytes_max: usize,
 ) -> Result<Map<String, Value>, ApiError> {
+    let too_large = || ApiError::too_large(format!("the body is over {bytes_max} bytes"));
+    body_within(request, bytes_max, too_large).await
+}
+
+async fn body_within(
+    request: Request,
+    bytes_max: usize,
+    too_large: impl Fn() -> ApiError,
+) -> Result<Map<String, Value>, ApiError> {
     let (parts, body) = request.into_parts();
     let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    let bytes = read(body, bytes_max).await?;
+    let bytes = read(body, bytes_max).await?.ok_or_else(too_large)?;
     if bytes.is_empty() {
         return Ok(Map::new());
     }
@@ -92,15 +177,16 @@ pub async fn json_body_within(
     }
     match serde_json::from_slice(&bytes) {
         Ok(Value::Object(members)) => Ok(members),
-        Ok(_) => Err(ApiError::input("request/body must be object")),
-        Err(error) => Err(ApiError::input(format!("the body is not JSON: {error}"))),
+        Ok(Value::Array(_)) => Err(ApiError::input("request/body must be object")),
+        _ => Err(ApiError::input(javascript::body_error(&String::from_utf8_lossy(&bytes)))),
     }
 }
 
-async fn read(body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
+/// `None` when it is larger.
+async fn read(body: Body, bytes_max: usize) -> Result<Option<Bytes>, ApiError> {
     match timeout(BODY_TIMEOUT, to_bytes(body, bytes_max)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(_)) => Err(ApiError::too_large(format!("the body is over {bytes_max} bytes"))),
+        Ok(Ok(bytes)) => Ok(Some(bytes)),
+        Ok(Err(_)) => Ok(None),
         Err(_) => {
             let seconds = BODY_TIMEOUT.as_secs();
             Err(ApiError::too_slow(format!("the body did not arrive within {seconds} s")))
@@ -128,10 +214,19 @@ pub fn only_text(
 
 /// The text under `name`; `None` when there is none.
 pub fn text(body: &Map<String, Value>, name: &str) -> Result<Option<String>, ApiError> {
-    match body.get(name) {
+    text_at(body, name, "")
+}
+
+/// The same in a part of the body: `/location`.
+pub fn text_at(
+    part: &Map<String, Value>,
+    name: &str,
+    at: &str,
+) -> Result<Option<String>, ApiError> {
+    match part.get(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(_) => Err(ApiError::input(format!("request/body/{name} must be string"))),
+        Some(_) => Err(ApiError::input(format!("request/body{at}/{name} must be string"))),
     }
 }
 
@@ -142,19 +237,29 @@ pub fn number(body: &Map<String, Value>, name: &str) -> Result<Option<usize>, Ap
     match value.as_i64() {
         // Beyond what is counted there is nothing either.
         None if value.is_u64() => Ok(Some(usize::MAX)),
-        None => wrong("integer"),
+        None if value.is_number() => wrong("integer"),
+        None => wrong("number"),
         Some(number) => usize::try_from(number).map(Some).or_else(|_| wrong(">= 0")),
     }
 }
 
 /// The list of texts under `name`; `None` when there is none.
 pub fn text_list(body: &Map<String, Value>, name: &str) -> Result<Option<Vec<String>>, ApiError> {
-    let Some(value) = body.get(name) else { return Ok(None) };
+    text_list_at(body, name, "")
+}
+
+/// The same in a part of the body.
+pub fn text_list_at(
+    part: &Map<String, Value>,
+    name: &str,
+    at: &str,
+) -> Result<Option<Vec<String>>, ApiError> {
+    let Some(value) = part.get(name) else { return Ok(None) };
     let Value::Array(items) = value else {
-        return Err(ApiError::input(format!("request/body/{name} must be array")));
+        return Err(ApiError::input(format!("request/body{at}/{name} must be array")));
     };
     let text = |(index, item): (usize, &Value)| {
-        let message = || ApiError::input(format!("request/body/{name}/{index} must be string"));
+        let message = || ApiError::input(format!("request/body{at}/{name}/{index} must be string"));
         item.as_str().map(str::to_owned).ok_or_else(message)
     };
     items.iter().enumerate().map(text).collect::<Result<_, _>>().map(Some)

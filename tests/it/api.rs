@@ -180,7 +180,7 @@ async fn a_refresh_that_makes_no_sense_is_refused() {
     let unknown = r#"{"entityRef": "component:default/nope"}"#;
     refused(unknown, 404, "Entity component:default/nope not found").await;
     let large = format!("{{\"entityRef\": \"{}\"}}", "x".repeat(200_000));
-    refused(&large, 413, "the body is over 102400 bytes").await;
+    refused(&large, 400, "request entity too large").await;
     assert!(api.engine.script(|script| script.pushed.is_empty()));
 }
 

@@ -9,7 +9,7 @@ use url::Url;
 use crate::catalog::View;
 use crate::http::answer::{ApiError, tagged};
 use crate::http::catalog_api::ask;
-use crate::http::params::{Params, json_body, text};
+use crate::http::params::{Params, json_body, text, text_at};
 use crate::http::state::Shared;
 
 pub(super) async fn analyze(
@@ -30,12 +30,16 @@ pub(super) async fn analyze(
         }
     };
     for name in ["type", "target"] {
-        if text(location, name)?.is_none() {
+        if text_at(location, name, "/location")?.is_none() {
             let message = format!("request/body/location must have required property '{name}'");
             return Err(ApiError::input(message));
         }
     }
-    let target = text(location, "target")?.unwrap_or_default();
+    if location.keys().any(|key| !["type", "target"].contains(&key.as_str())) {
+        let message = "request/body/location must NOT have additional properties";
+        return Err(ApiError::input(message));
+    }
+    let target = text_at(location, "target", "/location")?.unwrap_or_default();
     let url = Url::parse(&target)
         .ok()
         .filter(|url| url.has_host())

@@ -6,7 +6,7 @@ use axum::http::header::LINK;
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::catalog::filter::Filter;
 use crate::catalog::query::{Fields, Order, OrderField};
@@ -59,10 +59,9 @@ pub(super) async fn list(
 }
 
 /// The part of a list that is asked for.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy)]
 struct Window {
     limit: Option<usize>,
-    #[serde(default)]
     offset: usize,
 }
 
@@ -72,9 +71,24 @@ impl Window {
             .encode(serde_json::json!({ "limit": self.limit, "offset": self.offset }).to_string())
     }
 
-    fn decode(text: &str) -> Option<Self> {
-        let window: Self = serde_json::from_slice(&STANDARD.decode(text).ok()?).ok()?;
-        (window.limit != Some(0)).then_some(window)
+    fn decode(text: &str) -> Result<Self, &'static str> {
+        let bytes = STANDARD.decode(text).ok();
+        let value: Option<Value> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let members = value.ok_or("could not be parsed")?;
+        let number = |name: &str| match members.get(name) {
+            None => Ok(None),
+            Some(value) => match value.as_i64() {
+                None => Err(()),
+                Some(number) => usize::try_from(number).map(Some).map_err(|_| ()),
+            },
+        };
+        let limit = number("limit").map_err(|()| "limit was not an number")?;
+        let offset = number("offset").map_err(|()| "offset was not a number")?;
+        // A page of nothing would link to itself.
+        match limit {
+            Some(0) => Err("limit was not an number"),
+            limit => Ok(Self { limit, offset: offset.unwrap_or(0) }),
+        }
     }
 }
 
@@ -82,11 +96,11 @@ impl Window {
 fn window(params: &Params) -> Result<Option<Window>, ApiError> {
     let (mut limit, mut offset) = (params.number("limit")?, params.number("offset")?);
     if limit == Some(0) {
-        return Err(ApiError::input("Invalid limit, must be one or greater"));
+        return Err(ApiError::input("Invalid limit, must be greater than zero"));
     }
-    if let Some(after) = params.first("after") {
+    if let Some(after) = params.only("after")? {
         let window = Window::decode(after)
-            .ok_or_else(|| ApiError::input("Malformed after cursor, could not be parsed"))?;
+            .map_err(|why| ApiError::input(format!("Malformed after cursor, {why}")))?;
         limit = window.limit.or(limit);
         offset = Some(window.offset);
     }

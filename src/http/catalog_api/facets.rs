@@ -20,7 +20,8 @@ pub(super) async fn by_parameters(
 ) -> Result<Response, ApiError> {
     let params = Params::parse(&request, &["facet", "filter"])?;
     let filter = Filter::parse(&params.all("filter"))?;
-    let facets = params.all("facet");
+    let mut facets = params.all("facet");
+    facets.retain(|facet| !facet.is_empty());
     if facets.is_empty() {
         return Err(ApiError::input("request/query must have required property 'facet'"));
     }
@@ -33,7 +34,11 @@ pub(super) async fn by_body(
 ) -> Result<Response, ApiError> {
     Params::parse(&request, &[])?;
     let body = json_body(request).await?;
-    let facets = required_texts(&body, "facets")?;
+    let mut facets = required_texts(&body, "facets")?;
+    facets.retain(|facet| !facet.is_empty());
+    if facets.is_empty() {
+        return Err(ApiError::input("Missing or empty facets parameter"));
+    }
     answer(&state, facets, query(&body)?).await
 }
 

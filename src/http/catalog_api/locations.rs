@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::catalog::View;
@@ -19,7 +20,7 @@ use crate::catalog::uid::Uid;
 use crate::catalog::view::ViewEntity;
 use crate::http::answer::{self, ApiError, tagged};
 use crate::http::catalog_api::{ask, query};
-use crate::http::params::{Params, json_body, number, text};
+use crate::http::params::{Params, json_body, optional_body, text};
 use crate::http::state::Shared;
 
 /// Items of a page of `by-query` when the client names no number: Backstage's default.
@@ -98,18 +99,22 @@ pub(super) async fn by_query(
     request: Request,
 ) -> Result<Response, ApiError> {
     Params::parse(&request, &[])?;
-    let body = json_body(request).await?;
-    let (mut filter, mut limit) = (query(&body)?, number(&body, "limit")?);
+    let body = optional_body(request).await?.unwrap_or_default();
+    let (mut filter, mut limit) = (query(&body)?, wanted(&body)?.unwrap_or(LIMIT_DEFAULT));
     let mut after = None;
     if let Some(cursor) = text(&body, "cursor")? {
         let members = decode(&cursor)?;
-        after = text(&members, "afterId")?.as_deref().and_then(Uid::parse);
-        if after.is_none() {
-            return Err(
-                QueryError::Cursor("Validation error: Invalid at \"afterId\"".into()).into()
-            );
-        }
-        limit = limit.or(number(&members, "limit")?);
+        let wrong = |what: &str| QueryError::Cursor(format!("Validation error: {what}"));
+        let number = members.get("limit").ok_or_else(|| wrong("Required at \"limit\""))?;
+        let number = number.as_u64().and_then(|number| usize::try_from(number).ok());
+        limit = number
+            .filter(|number| *number > 0)
+            .ok_or_else(|| wrong("Number must be greater than or equal to 1 at \"limit\""))?;
+        after = match members.get("afterId") {
+            None => None,
+            Some(Value::String(id)) => Some(Uid::near(id)),
+            Some(_) => return Err(wrong("Expected string at \"afterId\"").into()),
+        };
         filter = match members.get("query") {
             Some(Value::Object(query)) => Some(Filter::from_cursor(query)?),
             _ => None,
@@ -118,11 +123,10 @@ pub(super) async fn by_query(
     if let Some(filter) = &filter
         && let Some(key) = filter.keys().into_iter().find(|key| !KEYS.contains(key))
     {
-        return Err(ApiError::input(format!("Invalid query: locations have no field \"{key}\"")));
-    }
-    let limit = limit.unwrap_or(LIMIT_DEFAULT);
-    if limit == 0 {
-        return Err(ApiError::input("request/body/limit must be >= 1"));
+        return Err(ApiError::input(format!(
+            "Invalid filter predicate, expected key to be 'id', 'type', 'target', or \
+             'entityRef', got '{key}'"
+        )));
     }
     ask(&state, move |view| {
         let holds = |location: &Location| {
@@ -150,7 +154,7 @@ fn decode(cursor: &str) -> Result<Map<String, Value>, QueryError> {
         return Err(QueryError::EmptyCursor);
     }
     let json = STANDARD.decode(cursor).ok().and_then(|json| serde_json::from_slice(&json).ok());
-    json.ok_or_else(|| QueryError::Cursor("not one of this server".to_owned()))
+    json.ok_or(QueryError::CursorEncoding)
 }
 
 pub(super) async fn by_id(
@@ -196,7 +200,7 @@ pub(super) async fn create(
         ));
     }
     let is_dry = params.first("dryRun").is_some_and(|choice| choice.eq_ignore_ascii_case("true"));
-    let target = written(request).await?;
+    let target = written(request, ["target", "type"]).await?;
     let view = state.complete_view()?;
     match view.generated_location("url", &target).filter(|_| is_dry) {
         Some(location) => Ok(answer::json(StatusCode::CREATED, &rehearsal(&view, location))),
@@ -208,15 +212,16 @@ pub(super) async fn create(
 fn rehearsal(view: &View, location: &Arc<ViewEntity>) -> Value {
     let entities = [location].into_iter().chain(view.entities_of_file(location));
     let entities: Vec<Value> = entities.map(|entity| view.json(entity)).collect();
-    json!({
-        "exists": true, "location": Location::of(view, location).json(), "entities": entities,
-    })
+    let mut shown = Location::of(view, location).json();
+    // It might not be registered yet: a rehearsal has no id of its own.
+    shown["id"] = format!("url:{}", shown["target"].as_str().unwrap_or_default()).into();
+    json!({ "exists": true, "location": shown, "entities": entities })
 }
 
 /// `PUT /locations/{id}`: refused.
 pub(super) async fn update(Path(_): Path<String>, request: Request) -> Result<Response, ApiError> {
     Params::parse(&request, &[])?;
-    written(request).await?;
+    written(request, ["type", "target"]).await?;
     Err(ApiError::not_allowed(NOT_WRITTEN))
 }
 
@@ -226,15 +231,61 @@ pub(super) async fn delete(Path(_): Path<String>, request: Request) -> Result<Re
     Err(ApiError::not_allowed(NOT_WRITTEN))
 }
 
-/// The target of a location that somebody wants to write.
-async fn written(request: Request) -> Result<String, ApiError> {
+/// `GET /locations/by-query`: the name of no location.
+pub(super) async fn no_such(request: Request) -> Result<Response, ApiError> {
+    Params::parse(&request, &[])?;
+    Err(ApiError::not_found("Found no location with ID by-query"))
+}
+
+/// The `limit` of a body: a number of items, at least one.
+fn wanted(body: &Map<String, Value>) -> Result<Option<usize>, ApiError> {
+    let Some(value) = body.get("limit") else { return Ok(None) };
+    if !value.is_number() {
+        return Err(ApiError::input("request/body/limit must be number"));
+    }
+    let wanted = value.as_u64().map(|number| usize::try_from(number).unwrap_or(usize::MAX));
+    let wrong = || ApiError::input("Limit must be a positive integer >= 1");
+    wanted.filter(|wanted| *wanted > 0).map(Some).ok_or_else(wrong)
+}
+
+/// What is wrong with a request, in the form of Backstage's schema validator.
+#[derive(Serialize)]
+struct Issue<'a> {
+    code: &'static str,
+    keys: [&'a str; 1],
+    path: [&'a str; 0],
+    message: String,
+}
+
+fn malformed(issue: Issue<'_>) -> String {
+    let issues = serde_json::to_string_pretty(&[issue]).unwrap_or_default();
+    format!("Malformed request: {issues}")
+}
+
+/// The target of a location that somebody wants to write; `required` in the order in which what is
+/// missing is told.
+async fn written(request: Request, required: [&str; 2]) -> Result<String, ApiError> {
     let body = json_body(request).await?;
-    let required = |name: &str| {
+    for name in required {
         text(&body, name)?.ok_or_else(|| {
             ApiError::input(format!("request/body must have required property '{name}'"))
-        })
-    };
-    let (kind, target) = (required("type")?, required("target")?);
+        })?;
+    }
+    let member = |name: &str| Ok::<_, ApiError>(text(&body, name)?.unwrap_or_default());
+    let (target, kind) = (member("target")?, member("type")?);
+    let known = ["type", "target", "presence"];
+    if let Some(other) = body.keys().find(|key| !known.contains(&key.as_str())) {
+        return Err(ApiError::input(malformed(Issue {
+            code: "unrecognized_keys",
+            keys: [other],
+            path: [],
+            message: format!("Unrecognized key(s) in object: '{other}'"),
+        })));
+    }
+    let presence = text(&body, "presence")?;
+    if presence.is_some_and(|presence| !["required", "optional"].contains(&presence.as_str())) {
+        return Err(ApiError::input("Malformed request: presence is required or optional"));
+    }
     if kind != "url" {
         return Err(ApiError::input("Registered locations must be of an allowed type [\"url\"]"));
     }

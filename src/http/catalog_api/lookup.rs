@@ -5,15 +5,20 @@ use axum::response::Response;
 use serde_json::Value;
 
 use crate::catalog::filter::Filter;
+use crate::catalog::query::Fields;
 use crate::http::answer::{ApiError, tagged};
-use crate::http::catalog_api::{ask, fields, one, query};
-use crate::http::params::{Params, json_body, required_texts};
+use crate::http::catalog_api::{ask, one, query};
+use crate::http::params::{Params, optional_body, required_texts, text_list};
 use crate::http::state::Shared;
 
 /// Why nothing can be deleted here.
 const NOT_DELETED: &str = "entities cannot be deleted by hand: this catalog holds what the \
                            repositories on GitHub hold. Remove the entity from its catalog file, \
                            and it goes by itself";
+
+/// Why refs that are not sent cannot be looked up, in Backstage's words.
+const NO_BODY: &str = "Malformed request body (did you remember to specify an application/json \
+                       content type?), Validation error: Required at \"entityRefs\"";
 
 type Name = Path<(String, String, String)>;
 
@@ -64,9 +69,9 @@ pub(super) async fn by_refs(
 ) -> Result<Response, ApiError> {
     let params = Params::parse(&request, &["filter"])?;
     let filter = Filter::parse(&params.all("filter"))?;
-    let body = json_body(request).await?;
+    let body = optional_body(request).await?.ok_or_else(|| ApiError::input(NO_BODY))?;
     let refs = required_texts(&body, "entityRefs")?;
-    let fields = fields(&body)?;
+    let fields = Fields::whole(text_list(&body, "fields")?.unwrap_or_default())?;
     let filter = Filter::both(filter, query(&body)?);
     ask(&state, move |view| {
         let set = filter.map(|filter| view.find(Some(&filter)));

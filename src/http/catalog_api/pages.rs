@@ -10,10 +10,10 @@ use crate::catalog::View;
 use crate::catalog::cursor::{Cursor, Form, Position, Question};
 use crate::catalog::filter::Filter;
 use crate::catalog::page::Start;
-use crate::catalog::query::{Fields, FullText, OrderField};
+use crate::catalog::query::{Direction, Fields, FullText, OrderField};
 use crate::http::answer::ApiError;
 use crate::http::catalog_api::{ask, fields, list, query};
-use crate::http::params::{Params, json_body, number, text, text_list};
+use crate::http::params::{Params, number, optional_body, text, text_at, text_list_at};
 use crate::http::state::Shared;
 
 /// Items of a page when the client names no number.
@@ -52,14 +52,15 @@ pub(super) async fn by_parameters(
     let order = params.first("orderField").map(OrderField::parse_order_field).transpose()?;
     let limit = params.number("limit")?.unwrap_or(LIMIT_DEFAULT);
     let offset = params.number("offset")?.unwrap_or(0);
-    let counts = counts(params.first("totalItems"), "query")?;
-    let from = match params.first("cursor") {
+    let counts = counts(params.only("totalItems")?, "query")?;
+    let from = match params.only("cursor")? {
         Some(cursor) => From::Cursor(Box::new(Cursor::decode(cursor)?)),
         None => {
             let text_fields = params.all("fullTextFilterFields");
             let text_fields = text_fields.iter().flat_map(|list| list.split(',')).map(Into::into);
-            let term = params.first("fullTextFilterTerm").unwrap_or_default();
-            let text = FullText::new(term, text_fields);
+            let term = params.only("fullTextFilterTerm")?.unwrap_or_default();
+            let has_fields = params.first("fullTextFilterFields").is_some();
+            let text = FullText::new(term, has_fields.then(|| text_fields.collect()));
             let question = Question { filter, form: Form::Parameters, text, order };
             From::First { question, offset, counts }
         }
@@ -72,7 +73,7 @@ pub(super) async fn by_body(
     request: Request,
 ) -> Result<Response, ApiError> {
     Params::parse(&request, &[])?;
-    let body = json_body(request).await?;
+    let body = optional_body(request).await?.unwrap_or_default();
     let limit = number(&body, "limit")?.unwrap_or(LIMIT_DEFAULT);
     let offset = number(&body, "offset")?.unwrap_or(0);
     let fields = fields(&body)?;
@@ -116,17 +117,17 @@ fn order_by(body: &Map<String, Value>) -> Result<Option<OrderField>, ApiError> {
             return Err(ApiError::input(format!("{at} must be object")));
         };
         let member = |name: &str| match order.get(name) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text.as_str())),
+            None => Err(ApiError::input(format!("{at} must have required property '{name}'"))),
+            Some(Value::String(text)) => Ok(text.as_str()),
             Some(_) => Err(ApiError::input(format!("{at}/{name} must be string"))),
         };
-        let field = member("field")?
-            .ok_or_else(|| ApiError::input(format!("{at} must have required property 'field'")))?;
-        let direction = member("order")?.unwrap_or("asc");
-        // The key may hold a comma here, so that the two are not joined to be parsed.
-        let mut parsed = OrderField::parse_order_field(&format!(",{direction}"))?;
-        parsed.key = field.trim().to_lowercase();
-        fields.push(parsed);
+        let (field, direction) = (member("field")?, member("order")?);
+        let direction = Direction::parse(direction).ok_or_else(|| {
+            ApiError::input(format!(
+                "{at}/order must be equal to one of the allowed values: asc, desc"
+            ))
+        })?;
+        fields.push(OrderField { key: field.to_lowercase(), direction });
     }
     Ok(fields.into_iter().next())
 }
@@ -137,8 +138,8 @@ fn full_text(body: &Map<String, Value>) -> Result<Option<FullText>, ApiError> {
         Some(Value::Object(filter)) => filter,
         Some(_) => return Err(ApiError::input("request/body/fullTextFilter must be object")),
     };
-    let term = text(filter, "term")?.unwrap_or_default();
-    Ok(FullText::new(&term, text_list(filter, "fields")?.unwrap_or_default()))
+    let term = text_at(filter, "term", "/fullTextFilter")?.unwrap_or_default();
+    Ok(FullText::new(&term, text_list_at(filter, "fields", "/fullTextFilter")?))
 }
 
 async fn answer(state: &Shared, question: Ask) -> Result<Response, ApiError> {

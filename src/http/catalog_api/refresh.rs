@@ -7,7 +7,7 @@ use crate::catalog::View;
 use crate::catalog::view::ViewEntity;
 use crate::engine::queue::{Push, PushKey};
 use crate::http::answer::ApiError;
-use crate::http::params::{Params, json_body, only_text};
+use crate::http::params::{Params, json_body, only_text, text};
 use crate::http::state::{InternalState, Shared};
 use crate::ids::{FullName, Host, RepoId};
 use crate::work::{Hint, Lane, Reasons, RepoKey, WorkKey};
@@ -19,6 +19,8 @@ pub(super) async fn refresh(
 ) -> Result<StatusCode, ApiError> {
     Params::parse(&request, &[])?;
     let body = json_body(request).await?;
+    // Older clients send their token also here; who asks is known already.
+    text(&body, "authorizationToken")?;
     let entity_ref = only_text(&body, "entityRef", &["authorizationToken"])?.to_lowercase();
     let view = state.complete_view()?;
     let entity = view

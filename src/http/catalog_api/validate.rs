@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::catalog::location_ref;
-use crate::catalog::validate::verdict;
+use crate::catalog::verdict::verdict;
 use crate::http::answer::{ApiError, json};
 use crate::http::params::{Params, json_body, text};
 use crate::http::state::Shared;
@@ -22,8 +22,8 @@ pub(super) async fn validate(
     let body = json_body(request).await?;
     let missing =
         |name: &str| ApiError::input(format!("request/body must have required property '{name}'"));
-    let entity = body.get("entity").ok_or_else(|| missing("entity"))?;
     let location = text(&body, "location")?.ok_or_else(|| missing("location"))?;
+    let entity = body.get("entity").ok_or_else(|| missing("entity"))?;
     if !entity.is_object() {
         return Err(ApiError::input("request/body/entity must be object"));
     }

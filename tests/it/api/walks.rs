@@ -65,7 +65,7 @@ async fn cursors_lead_to_the_end_and_back() {
     let unordered = walk(&api, api.get(&format!("{path}?limit=2")).await.json()).await;
     assert_eq!(unordered.concat().len(), 6);
     let body = json!({
-        "limit": 2, "query": {"kind": "component"}, "orderBy": [{"field": "spec.type"}],
+        "limit": 2, "query": {"kind": "component"}, "orderBy": [{"field": "spec.type", "order": "asc"}],
     });
     let posted = walk(&api, api.post(path, &body.to_string()).await.json()).await;
     assert_eq!(posted, [vec!["search", "Checkout"], vec!["search"]]);
