@@ -9,6 +9,7 @@ mod chaos;
 mod cli;
 mod config;
 mod conformance;
+mod contract;
 mod github;
 mod listener;
 mod model;
