@@ -83,6 +83,13 @@ pub struct AccountLabel {
     pub account: String,
 }
 
+/// A label that names the code of a problem.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CodeLabel {
+    /// The code.
+    pub code: &'static str,
+}
+
 /// All metrics. Cloning shares them.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -115,8 +122,10 @@ pub struct Metrics {
     pub oldest_event_seconds: Gauge,
     /// Entities in the view.
     pub entities: Gauge,
-    /// Problems in the view.
-    pub problems: Gauge,
+    /// Problems in the view, by code.
+    pub problems: Family<CodeLabel, Gauge>,
+    /// Repositories that have problems.
+    pub repositories_with_problems: Gauge,
 }
 
 const WEBHOOK_OUTCOMES: [&str; 12] = [
@@ -158,7 +167,8 @@ impl Metrics {
             queue_keys: Family::default(),
             oldest_event_seconds: Gauge::default(),
             entities: Gauge::default(),
-            problems: Gauge::default(),
+            problems: Family::default(),
+            repositories_with_problems: Gauge::default(),
         };
         for outcome in WEBHOOK_OUTCOMES {
             let _ = metrics.webhooks.get_or_create(&Outcome { outcome });
@@ -216,7 +226,12 @@ impl Metrics {
             m.oldest_event_seconds,
         );
         to.register("cuelight_entities", "Entities in the catalog", m.entities);
-        to.register("cuelight_problems", "Problems owners have to mend", m.problems);
+        to.register("cuelight_problems", "Problems owners have to mend, by code", m.problems);
+        to.register(
+            "cuelight_repositories_with_problems",
+            "Repositories that have problems",
+            m.repositories_with_problems,
+        );
     }
 
     /// Adds one to a family.

@@ -9,7 +9,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::catalog::view::Counts;
 use crate::catalog::{RepoId, View};
 use crate::clock::SharedClock;
 use crate::engine::record::RepoRecord;
@@ -118,9 +117,6 @@ impl ViewFeed {
     }
 
     fn publish(&self, view: View) {
-        let Counts { entities, problems, .. } = view.counts();
-        self.metrics.entities.set(i64::try_from(entities).unwrap_or(i64::MAX));
-        self.metrics.problems.set(i64::try_from(problems).unwrap_or(i64::MAX));
         self.view.send_replace(Arc::new(view));
     }
 }

@@ -27,6 +27,7 @@ pub mod relations;
 pub mod search;
 pub mod select;
 pub mod shape;
+mod troubles;
 pub mod uid;
 pub mod validate;
 pub mod verdict;

@@ -39,6 +39,11 @@ impl Code {
         Self::Conflict,
     ];
 
+    /// The code of a stable name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.as_str() == name)
+    }
+
     /// The stable name, as in JSON: `yaml-syntax`.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -78,4 +83,19 @@ pub struct Problem {
     pub entity_ref: Option<String>,
     /// What is wrong and, where we can tell, how to mend it.
     pub message: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_have_their_place_and_their_name() {
+        for (index, code) in Code::ALL.into_iter().enumerate() {
+            assert_eq!(code as usize, index, "{code}: counts are kept by this number");
+            assert_eq!(Code::parse(code.as_str()), Some(code));
+            assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
+        }
+        assert_eq!(Code::parse("Schema"), None);
+    }
 }

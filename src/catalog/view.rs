@@ -17,14 +17,17 @@ use std::sync::{Arc, OnceLock};
 use imbl::{OrdMap, OrdSet, Vector};
 use serde_json::Value;
 
-pub use crate::catalog::located::LocatedProblem;
+pub use crate::catalog::located::{LocatedProblem, ProblemFilter};
+pub use crate::catalog::troubles::ByCode;
 
+use crate::catalog::Code;
 use crate::catalog::history::History;
 use crate::catalog::identity;
 use crate::catalog::index::{Index, Term, of_key};
 use crate::catalog::merge::{Claim, Edge, RepoEntry, RepoId, Repository, sort_claims, tail};
 use crate::catalog::postings::Set;
 use crate::catalog::search::{relation_row, rows};
+use crate::catalog::troubles::Troubles;
 use crate::catalog::uid::Uid;
 
 /// A snapshot of the catalog. Cloning is cheap.
@@ -32,7 +35,7 @@ use crate::catalog::uid::Uid;
 pub struct View {
     seq: u64,
     is_complete: bool,
-    counts: Counts,
+    pub(super) troubles: Troubles,
     pub(super) repositories: OrdMap<RepoId, Arc<Repository>>,
     pub(super) slots: OrdMap<Arc<str>, Slot>,
     pub(super) by_uid: OrdMap<Uid, u32>,
@@ -56,6 +59,10 @@ pub struct Counts {
     pub entities: usize,
     /// Problems, conflicts included.
     pub problems: usize,
+    /// The same by code.
+    pub by_code: ByCode,
+    /// Repositories that have a problem.
+    pub repositories_with_problems: usize,
 }
 
 /// The claims on one ref.
@@ -169,7 +176,14 @@ impl View {
 
     /// What it holds, in numbers.
     pub fn counts(&self) -> Counts {
-        Counts { repositories: self.repositories.len(), entities: self.slots.len(), ..self.counts }
+        let by_code = self.troubles.by_code();
+        Counts {
+            repositories: self.repositories.len(),
+            entities: self.slots.len(),
+            problems: by_code.total(),
+            by_code,
+            repositories_with_problems: self.troubles.repositories().len(),
+        }
     }
 
     /// The same for every view that holds the same changes since the same load, and for no other
@@ -210,8 +224,8 @@ impl View {
 
     /// Replaces the claims of `old` by those of `new`, the same repository.
     fn exchange(&mut self, old: Option<&Repository>, new: Option<&Repository>) {
-        let problems = |of: Option<&Repository>| of.map_or(0, |of| of.problems.len());
-        self.counts.problems = self.counts.problems + problems(new) - problems(old);
+        old.iter().for_each(|old| self.troubles.take_stored(old));
+        new.iter().for_each(|new| self.troubles.add_stored(new));
         let claims = |of: Option<&Repository>| {
             let mut by_ref: BTreeMap<Arc<str>, Vec<Arc<Claim>>> = BTreeMap::new();
             for claim in of.iter().flat_map(|of| &of.claims) {
@@ -256,7 +270,9 @@ impl View {
         if let Some(slot) = &slot {
             let is_gone = |claim: &&Arc<Claim>| !gone.iter().any(|gone| Arc::ptr_eq(gone, claim));
             claims.extend(slot.claims().filter(is_gone).cloned());
-            self.counts.problems -= slot.conflicts().count();
+            for loser in slot.conflicts() {
+                self.troubles.take(&loser.origin.repository, Code::Conflict);
+            }
         }
         sort_claims(&mut claims);
         let mut claims = claims.into_iter();
@@ -285,9 +301,8 @@ impl View {
         };
         let others: Vec<Arc<Claim>> = claims.collect();
         let slot = Slot { winner, others: (!others.is_empty()).then(|| others.into()) };
-        let conflicts = slot.conflicts().count();
-        self.counts.problems += conflicts;
-        if conflicts > 0 {
+        for loser in slot.conflicts() {
+            self.troubles.add(&loser.origin.repository, Code::Conflict);
             self.contested.insert(Arc::clone(&entity_ref));
         }
         self.slots.insert(entity_ref, slot);

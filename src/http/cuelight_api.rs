@@ -14,7 +14,6 @@ use serde::Serialize;
 use serde_json::json as value;
 
 use crate::catalog::merge::Repository;
-use crate::catalog::view::LocatedProblem;
 use crate::clock::Timestamp;
 use crate::engine::queue::{Entry, Inspect, LedgerEntry, QueueStats, State as KeyState};
 use crate::engine::store::Held;
@@ -34,7 +33,6 @@ const LIMIT_MAX: usize = 10_000;
 pub(super) fn routes() -> Router<Shared> {
     let router = route(Router::new(), "/status", get(status));
     let router = route(router, "/repositories", get(repositories));
-    let router = route(router, "/problems", get(problems));
     let router = route(router, "/deliveries", get(deliveries));
     let router = route(router, "/queue", get(queue));
     let router = route(router, "/queue/retry", post(retry));
@@ -42,13 +40,13 @@ pub(super) fn routes() -> Router<Shared> {
 }
 
 /// The part of a list that is asked for.
-struct Slice {
+pub(super) struct Slice {
     offset: usize,
     limit: usize,
 }
 
 impl Slice {
-    fn parse(params: &Params) -> Result<Self, ApiError> {
+    pub(super) fn parse(params: &Params) -> Result<Self, ApiError> {
         Ok(Self {
             offset: params.number("offset")?.unwrap_or(0),
             limit: params.number("limit")?.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX),
@@ -65,7 +63,7 @@ impl Slice {
     }
 
     /// The page, out of items that begin at offset 0.
-    fn page<T>(&self, items: impl Iterator<Item = T>, total: u64) -> Page<T> {
+    pub(super) fn page<T>(&self, items: impl Iterator<Item = T>, total: u64) -> Page<T> {
         Page::new(items.skip(self.offset).take(self.limit).collect(), self.offset, total)
     }
 
@@ -254,66 +252,6 @@ async fn repositories(State(state): State<Shared>, request: Request) -> Result<R
     };
     let items = page.items.into_iter().map(body).collect();
     Ok(json(StatusCode::OK, &Page { items, total, next: page.next }))
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ProblemBody {
-    code: &'static str,
-    repository: String,
-    path: String,
-    line: u32,
-    column: u32,
-    document: u32,
-    entity_ref: Option<String>,
-    message: String,
-    url: String,
-}
-
-async fn problems(State(state): State<Shared>, request: Request) -> Result<Response, ApiError> {
-    let slice = Slice::parse(&Params::parse(&request, &["limit", "offset"])?)?;
-    let problems = state.complete_view()?.problems();
-    let total = problems.len() as u64;
-    Ok(json(StatusCode::OK, &slice.page(problems.into_iter().map(ProblemBody::from), total)))
-}
-
-impl From<LocatedProblem> for ProblemBody {
-    fn from(located: LocatedProblem) -> Self {
-        let url = line_url(&located);
-        let problem = located.problem;
-        Self {
-            code: problem.code.as_str(),
-            repository: located.repository.into(),
-            path: problem.path,
-            line: problem.line,
-            column: problem.column,
-            document: problem.document,
-            entity_ref: problem.entity_ref,
-            message: problem.message,
-            url,
-        }
-    }
-}
-
-/// The page that shows the line.
-fn line_url(located: &LocatedProblem) -> String {
-    let encoded = |text: &str| {
-        let byte = |byte: u8| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                char::from(byte).to_string()
-            }
-            other => format!("%{other:02X}"),
-        };
-        text.bytes().map(byte).collect::<String>()
-    };
-    format!(
-        "https://{}/{}/blob/{}/{}#L{}",
-        located.host,
-        located.repository,
-        encoded(&located.branch),
-        encoded(&located.problem.path),
-        located.problem.line,
-    )
 }
 
 #[derive(Serialize)]

@@ -7,11 +7,13 @@ use axum::response::Response;
 use axum::routing::get;
 use serde::Serialize;
 
+use crate::catalog::view::ProblemFilter;
 use crate::engine::queue::{Entry, LedgerEntry, State as KeyState};
 use crate::engine::record::{Claim, FileRecord, RepoRecord};
 use crate::http::answer::{ApiError, json};
 use crate::http::operate_api::ResultBody;
 use crate::http::params::Params;
+use crate::http::problems_api::ProblemBody;
 use crate::http::state::{InternalState, Shared, route};
 use crate::ids::{FullName, Host, RepoId};
 use crate::operate::approvals::Waiting;
@@ -74,17 +76,6 @@ struct EntityBody {
     entity_ref: String,
     /// Why the last good version is kept, when it is.
     stale: Option<String>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ProblemBody {
-    code: &'static str,
-    path: String,
-    line: u32,
-    column: u32,
-    entity_ref: Option<String>,
-    message: String,
 }
 
 #[derive(Serialize)]
@@ -164,16 +155,9 @@ fn key_of(state: &InternalState, name: &FullName) -> Result<Option<RepoKey>, Api
 
 /// The repository's problems as the view has them, so with conflicts.
 fn problems(state: &InternalState, full_name: &str) -> Vec<ProblemBody> {
-    let all = state.view().problems().into_iter();
-    let body = |located: crate::catalog::view::LocatedProblem| ProblemBody {
-        code: located.problem.code.as_str(),
-        path: located.problem.path,
-        line: located.problem.line,
-        column: located.problem.column,
-        entity_ref: located.problem.entity_ref,
-        message: located.problem.message,
-    };
-    all.filter(|located| *located.repository == *full_name).map(body).collect()
+    let repositories = vec![full_name.to_owned()];
+    let filter = ProblemFilter { repositories, ..ProblemFilter::default() };
+    state.view().problems_where(&filter).into_iter().map(Into::into).collect()
 }
 
 impl From<RepoRecord> for RecordBody {

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio::time::timeout;
 
+use crate::catalog::view::Counts;
 use crate::engine::EngineError;
 use crate::engine::queue::QueueStats;
 use crate::health::{Check, CheckState, overall};
@@ -135,7 +136,28 @@ fn set_view(state: &InternalState) {
     } else {
         let detail = format!("{} entities, change {}", view.counts().entities, view.seq());
         state.health.set("view", CheckState::Ok, detail);
+        state.health.set("problems", CheckState::Ok, problems(&view.counts()));
     }
+}
+
+/// What owners have to mend. However much it is, it is theirs: cuelight does its job, and nobody
+/// is to be woken for it.
+fn problems(counts: &Counts) -> String {
+    if counts.problems == 0 {
+        return "none".to_owned();
+    }
+    let number = |n: usize, one: &str, many: &str| match n {
+        1 => format!("1 {one}"),
+        n => format!("{n} {many}"),
+    };
+    let found = counts.by_code.all().filter(|(_, count)| *count > 0);
+    let by_code: Vec<String> = found.map(|(code, count)| format!("{code} {count}")).collect();
+    format!(
+        "{} in {} for their owners to mend: {}; see /api/cuelight/v1/problems",
+        number(counts.problems, "problem", "problems"),
+        number(counts.repositories_with_problems, "repository", "repositories"),
+        by_code.join(", ")
+    )
 }
 
 fn set_queue(state: &InternalState, stats: &QueueStats) {

@@ -21,7 +21,7 @@ use crate::http::paths::refuse_malformed;
 use crate::http::state::{Shared, route};
 use crate::http::{
     age, catalog_api, changes_api, cuelight_api, explain_api, health, metrics, operate_api,
-    preview_api,
+    preview_api, problems_api,
 };
 
 pub use crate::http::changes_api::Streams;
@@ -43,7 +43,8 @@ pub fn router(state: InternalState) -> Router {
         routes.layer(from_fn(answer_not_modified)).layer(compression())
     };
     let own = cuelight_api::routes().merge(operate_api::routes()).merge(explain_api::routes());
-    let own = own.merge(preview_api::routes()).merge(changes_api::routes());
+    let own = own.merge(preview_api::routes()).merge(problems_api::routes());
+    let own = own.merge(changes_api::routes());
     let open = route(Router::new(), "/health", get(health::health));
     let open = route(open, "/livez", get(health::livez));
     let open = route(open, "/readyz", get(health::readyz));
@@ -77,7 +78,7 @@ const INDEX: &str = "cuelight: a software catalog that follows GitHub
 /api/catalog/refresh               POST {\"entityRef\": \"component:default/name\"}
 /api/cuelight/v1/status            what cuelight is doing
 /api/cuelight/v1/repositories      what it knows of each repository
-/api/cuelight/v1/problems          what owners have to mend
+/api/cuelight/v1/problems          what owners have to mend: ?repository= ?kind= ?code=
 /api/cuelight/v1/deliveries        the newest webhooks and what became of them
 /api/cuelight/v1/queue             keys: waiting, held, dead; POST queue/retry, queue/drop
 /api/cuelight/v1/scans             the last scan of each account; POST starts one, scans/preview

@@ -13,7 +13,7 @@ use crate::engine::queue::QueueStats;
 use crate::http::answer::ApiError;
 use crate::http::health::{STORAGE_TIMEOUT, stats};
 use crate::http::state::{InternalState, Shared};
-use crate::telemetry::Outcome;
+use crate::telemetry::{CodeLabel, Outcome};
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -28,7 +28,13 @@ pub async fn metrics(State(state): State<Shared>) -> Response {
     }
     let counts = state.view().counts();
     set(&state.metrics.entities, counts.entities as u64);
-    set(&state.metrics.problems, counts.problems as u64);
+    set(&state.metrics.repositories_with_problems, counts.repositories_with_problems as u64);
+    for (code, count) in counts.by_code.all() {
+        set(
+            &state.metrics.problems.get_or_create(&CodeLabel { code: code.as_str() }),
+            count as u64,
+        );
+    }
     let mut text = String::new();
     match encode(&mut text, &state.registry) {
         Ok(()) => ([(CONTENT_TYPE, OPENMETRICS)], text).into_response(),

@@ -19,5 +19,6 @@ mod outcome;
 pub mod params;
 mod paths;
 mod preview_api;
+mod problems_api;
 pub mod public;
 pub mod state;

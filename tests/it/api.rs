@@ -6,6 +6,7 @@ mod changes;
 mod lists;
 mod openapi;
 mod probes;
+mod problems;
 mod transfer;
 mod walks;
 

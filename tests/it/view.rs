@@ -3,7 +3,7 @@
 
 mod pages;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cuelight::catalog::filter::Filter;
 use cuelight::catalog::query::{Order, OrderField};
@@ -246,7 +246,8 @@ impl World {
                     made.claims.push((entity, seq));
                 }
             }
-            let problems = if random.u8(0..4) == 0 { vec![problem(&made.path)] } else { vec![] };
+            let count = random.usize(0..6).saturating_sub(3);
+            let problems = (0..count).map(|_| problem(random, &made.path)).collect();
             with_problems(made, problems)
         });
         let entry = repository(id, self.seq, files.collect());
@@ -269,9 +270,9 @@ fn random_entity(random: &mut fastrand::Rng, name: &str) -> Entity {
     made
 }
 
-fn problem(path: &str) -> Problem {
+fn problem(random: &mut fastrand::Rng, path: &str) -> Problem {
     Problem {
-        code: Code::Schema,
+        code: [Code::Schema, Code::YamlSyntax, Code::Conflict][random.usize(0..3)],
         path: path.to_owned(),
         line: 2,
         column: 3,
@@ -343,7 +344,7 @@ fn a_view_after_many_changes_equals_one_built_afresh_in_any_order() {
         assert_eq!(seen(&changed), afresh, "seed {seed}");
         assert_eq!(changed.digest(), built.digest(), "seed {seed}");
         assert_eq!(afresh["counts"], json!(format!("{:?}", changed.counts())), "seed {seed}");
-        assert_eq!(changed.problems().len(), changed.counts().problems, "seed {seed}");
+        assert_counts_its_problems(&changed);
     }
 }
 
@@ -372,6 +373,18 @@ fn whatever_is_shown_otherwise_is_another_state() {
     let here = view([repository(1, 1, vec![file("a.yaml", 1, vec![component("a")])])]);
     let there = view([repository(2, 9, vec![file("b.yaml", 9, vec![component("a")])])]);
     assert_eq!(here.digest(), there.digest());
+}
+
+/// What is counted as changes come is what is there.
+fn assert_counts_its_problems(view: &View) {
+    let (problems, counts) = (view.problems(), view.counts());
+    assert_eq!(problems.len(), counts.problems);
+    for (code, count) in counts.by_code.all() {
+        let of_code = problems.iter().filter(|one| one.problem.code == code).count();
+        assert_eq!(of_code, count, "{code}");
+    }
+    let repositories: BTreeSet<&str> = problems.iter().map(|one| &*one.repository).collect();
+    assert_eq!(repositories.len(), counts.repositories_with_problems);
 }
 
 fn source() -> Source {

@@ -35,6 +35,7 @@ async fn health_is_ok_when_all_is_well_and_webhooks_may_be_off() {
     assert_eq!(
         states(&health),
         pairs(&[
+            ("problems", "ok"),
             ("queue", "ok"),
             ("removals", "ok"),
             ("storage", "ok"),
@@ -67,6 +68,7 @@ async fn health_is_degraded_while_something_waits_for_a_person() {
         pairs(&[
             ("github-limits", "degraded"),
             ("github.com", "degraded"),
+            ("problems", "ok"),
             ("queue", "degraded"),
             ("removals", "degraded"),
             ("storage", "ok"),
@@ -154,7 +156,10 @@ async fn metrics_are_open_metrics_with_present_gauges() {
         "cuelight_queue_keys{outcome=\"held\"} 3",
         "cuelight_queue_keys{outcome=\"dead\"} 4",
         "cuelight_entities 1",
-        "cuelight_problems 2",
+        "cuelight_problems{code=\"conflict\"} 1",
+        "cuelight_problems{code=\"yaml-syntax\"} 1",
+        "cuelight_problems{code=\"schema\"} 0",
+        "cuelight_repositories_with_problems 1",
         "cuelight_webhooks_total{outcome=\"queued\"} 0",
         "# EOF",
     ] {

@@ -1,0 +1,100 @@
+//! `GET /api/cuelight/v1/problems`: what owners have to mend, with a link to each line.
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::get;
+use serde::Serialize;
+
+use crate::catalog::Code;
+use crate::catalog::view::{LocatedProblem, ProblemFilter};
+use crate::http::answer::{ApiError, json};
+use crate::http::cuelight_api::Slice;
+use crate::http::params::Params;
+use crate::http::state::{Shared, route};
+use crate::ids::FullName;
+
+/// The routes, to be mounted at `/api/cuelight/v1`.
+pub(super) fn routes() -> Router<Shared> {
+    route(Router::new(), "/problems", get(problems))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ProblemBody {
+    code: &'static str,
+    repository: String,
+    path: String,
+    line: u32,
+    column: u32,
+    document: u32,
+    entity_ref: Option<String>,
+    message: String,
+    url: String,
+}
+
+async fn problems(State(state): State<Shared>, request: Request) -> Result<Response, ApiError> {
+    let known = ["limit", "offset", "repository", "kind", "code"];
+    let params = Params::parse(&request, &known)?;
+    let slice = Slice::parse(&params)?;
+    let found = state.complete_view()?.problems_where(&filter(&params)?);
+    let total = found.len() as u64;
+    Ok(json(StatusCode::OK, &slice.page(found.into_iter().map(ProblemBody::from), total)))
+}
+
+/// Each of the three may be given several times, and then one of its values has to fit.
+fn filter(params: &Params) -> Result<ProblemFilter, ApiError> {
+    let repositories = params.all("repository");
+    for name in &repositories {
+        FullName::parse(name).map_err(|error| ApiError::input(error.to_string()))?;
+    }
+    let code = |name: String| {
+        Code::parse(&name).ok_or_else(|| {
+            let all = Code::ALL.map(Code::as_str).join(", ");
+            let rule = "must be equal to one of the allowed values";
+            ApiError::input(format!("request/query/code {rule}: {all}"))
+        })
+    };
+    let codes = params.all("code").into_iter().map(code).collect::<Result<_, _>>()?;
+    Ok(ProblemFilter { repositories, kinds: params.all("kind"), codes })
+}
+
+impl From<LocatedProblem> for ProblemBody {
+    fn from(located: LocatedProblem) -> Self {
+        let url = line_url(&located);
+        let problem = located.problem;
+        Self {
+            code: problem.code.as_str(),
+            repository: located.repository.into(),
+            path: problem.path,
+            line: problem.line,
+            column: problem.column,
+            document: problem.document,
+            entity_ref: problem.entity_ref,
+            message: problem.message,
+            url,
+        }
+    }
+}
+
+/// The page that shows the line.
+fn line_url(located: &LocatedProblem) -> String {
+    let encoded = |text: &str| {
+        let byte = |byte: u8| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                char::from(byte).to_string()
+            }
+            other => format!("%{other:02X}"),
+        };
+        text.bytes().map(byte).collect::<String>()
+    };
+    format!(
+        "https://{}/{}/blob/{}/{}#L{}",
+        located.host,
+        located.repository,
+        encoded(&located.branch),
+        encoded(&located.problem.path),
+        located.problem.line,
+    )
+}
