@@ -1,6 +1,6 @@
 //! The `cuelight` program: what the whole process needs, then the command line.
 
-use std::io::{BufRead, IsTerminal, stderr, stdin, stdout};
+use std::io::{IsTerminal, stderr, stdin, stdout};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
@@ -9,11 +9,14 @@ use cuelight::cli;
 fn main() -> ExitCode {
     cli::prepare_process();
     let run = || {
-        let mut typed = stdin().lock();
+        let mut input = stdin().lock();
         let mut streams = cli::Streams {
             out: &mut stdout(),
             err: &mut stderr(),
-            input: stdin().is_terminal().then_some(&mut typed as &mut dyn BufRead),
+            input: match stdin().is_terminal() {
+                true => cli::Input::Typed(&mut input),
+                false => cli::Input::Piped(&mut input),
+            },
             is_drawn: stderr().is_terminal(),
         };
         cli::run(std::env::args_os(), &mut streams)

@@ -30,7 +30,7 @@ const COMMIT_DIGITS_MIN: usize = 40;
 /// The URL of a file on GitHub's web site.
 pub fn file_url(source: &Source) -> String {
     let Source { host, full_name, branch, path } = source;
-    format!("https://{host}/{full_name}/blob/{}/{}", encode(branch), encode(path))
+    format!("https://{host}/{full_name}/blob/{}/{}", encode_path(branch), encode_path(path))
 }
 
 /// Sets the annotations that say where an entity came from, and the defaults of those that its
@@ -126,7 +126,7 @@ fn with_view(url: &str, view: &str) -> String {
 }
 
 /// Percent-encodes what would end or change the path of a URL.
-fn encode(path: &str) -> String {
+pub fn encode_path(path: &str) -> String {
     let mut encoded = String::with_capacity(path.len());
     for byte in path.bytes() {
         if byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&byte) {

@@ -57,6 +57,20 @@ impl Code {
             Self::Conflict => "conflict",
         }
     }
+
+    /// What it stands for, in a line.
+    pub const fn summary(self) -> &'static str {
+        match self {
+            Self::YamlSyntax => "The document is not YAML.",
+            Self::FileUnreadable => "The file is missing, too large, or cannot be read.",
+            Self::Envelope => "The document is no entity: apiVersion, kind or name is not there.",
+            Self::Schema => "A field breaks a rule of the entity format or of its kind.",
+            Self::UnknownKind => "There is no such kind, or not with this apiVersion.",
+            Self::KindNotAllowed => "The rules of the catalog do not allow files to declare it.",
+            Self::Duplicate => "Two documents of one file declare the same entity.",
+            Self::Conflict => "Another file declared the same entity first.",
+        }
+    }
 }
 
 impl fmt::Display for Code {

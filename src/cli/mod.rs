@@ -51,7 +51,11 @@ enum Command {
     },
     /// Check catalog files; prints problems like a compiler and exits 1 when there are any.
     Validate {
-        /// Files, or folders in which every catalog-info.yaml and .yml is checked.
+        /// How problems are told.
+        #[arg(long, value_enum, default_value_t = validate::Format::Text)]
+        format: validate::Format,
+        /// Files, folders in which every catalog-info.yaml and .yml is checked, or `-` for what
+        /// is piped in.
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
         #[command(flatten)]
@@ -145,10 +149,18 @@ pub struct Streams<'a> {
     pub out: &'a mut dyn Write,
     /// All else.
     pub err: &'a mut dyn Write,
-    /// Where answers are typed; `None` when nobody is there to be asked.
-    pub input: Option<&'a mut dyn BufRead>,
+    /// What comes in.
+    pub input: Input<'a>,
     /// Whether progress is drawn on the process's standard error: it is a terminal.
     pub is_drawn: bool,
+}
+
+/// What comes in, and from whom.
+pub enum Input<'a> {
+    /// Somebody is there, who can be asked.
+    Typed(&'a mut dyn BufRead),
+    /// A file or another program, which answers no questions.
+    Piped(&'a mut dyn BufRead),
 }
 
 /// Runs the command that `args` name and returns the exit code.
@@ -163,12 +175,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>, streams: &mut Streams<'_>) 
                 serve::run(loaded, streams.err)
             })
         }
-        Command::Validate { paths, config } => {
+        Command::Validate { format, paths, config } => {
             with_config(config.load_rules(), streams, |rules, streams| {
-                Ok(match validate::run(&paths, &rules.allowed_kinds(), streams.out)? {
-                    0 => DONE,
-                    _ => FAILED,
-                })
+                validate(&paths, format, &rules, streams)
             })
         }
         Command::Healthcheck { config } => {
@@ -190,6 +199,20 @@ pub fn run(args: impl IntoIterator<Item = OsString>, streams: &mut Streams<'_>) 
             })
         }
     }
+}
+
+fn validate(
+    paths: &[PathBuf],
+    format: validate::Format,
+    rules: &Rules,
+    streams: &mut Streams<'_>,
+) -> anyhow::Result<u8> {
+    let (Input::Typed(input) | Input::Piped(input)) = &mut streams.input;
+    let report = validate::check(paths, &rules.allowed_kinds(), &mut *input);
+    let workspace = variable("GITHUB_WORKSPACE").map(PathBuf::from);
+    let root = validate::Root::new(std::env::current_dir()?, workspace);
+    report.write(format, &root, streams.out)?;
+    Ok(if report.problems() == 0 { DONE } else { FAILED })
 }
 
 /// Help and version are answers; everything else is a mistake.

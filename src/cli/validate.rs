@@ -1,13 +1,21 @@
-//! `cuelight validate`: checks catalog files and prints what is wrong as a compiler does.
+//! `cuelight validate`: checks catalog files and tells what is wrong, to people or programs.
 //!
 //! It runs the same code as the server, on files on disk and without GitHub. What only the server
 //! can know (whether another repository claims an entity) it does not check; that two of the
 //! given files claim one entity it does.
 
+mod github;
+mod json;
+mod sarif;
+mod text;
+
 use std::collections::HashMap;
 use std::fs;
-use std::io::{self, Read as _, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read, Write};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use clap::ValueEnum;
 
 use crate::catalog::yaml::TEXT_BYTES_MAX;
 use crate::catalog::{AllowedKinds, Code, Problem, Source, process_file};
@@ -21,52 +29,130 @@ const SKIPPED_DIRECTORIES: [&str; 3] = [".git", "node_modules", "target"];
 /// Deepest directory that is searched: deeper ones are a loop or no source tree.
 const DIRECTORY_DEPTH_MAX: usize = 64;
 
-/// Widest excerpt of a source line, in columns of the terminal.
-const EXCERPT_COLUMNS_MAX: usize = 120;
+/// The path that stands for standard input.
+const STANDARD_INPUT: &str = "-";
 
-/// Columns that a tab is shown as.
-const TAB_COLUMNS: usize = 4;
+/// How problems are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Lines for people, as a compiler shows them.
+    Text,
+    /// One JSON document: files, and problems as the API has them.
+    Json,
+    /// Commands of a GitHub workflow, which shows them on the lines of a pull request.
+    Github,
+    /// SARIF 2.1.0, for code scanning and editors.
+    Sarif,
+}
 
-/// Checks files, and in directories all catalog files below them; writes each problem and a
-/// summary. Answers the number of problems; fails only when `out` does.
-pub fn run(paths: &[PathBuf], allowed: &AllowedKinds, out: &mut dyn Write) -> io::Result<usize> {
-    let mut check = Check { allowed, out, files: 0, problems: 0, claims: HashMap::new() };
-    for path in paths {
-        check.path(path)?;
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// How many files were looked at.
+    files: usize,
+    /// In the order of the paths, within a file from top to bottom.
+    findings: Vec<Finding>,
+}
+
+/// A problem and the text that it is in; there is none where it could not be read.
+#[derive(Debug)]
+struct Finding {
+    problem: Problem,
+    text: Option<Arc<str>>,
+}
+
+/// Where paths are told from to programs that know the repository and not our directory.
+#[derive(Debug, Clone)]
+pub struct Root {
+    current: PathBuf,
+    root: PathBuf,
+}
+
+impl Root {
+    /// The `workspace` (of a GitHub workflow) when the `current` directory is in it, else that
+    /// directory.
+    pub fn new(current: PathBuf, workspace: Option<PathBuf>) -> Self {
+        let workspace = workspace.filter(|workspace| current.starts_with(workspace));
+        Self { root: workspace.unwrap_or_else(|| current.clone()), current }
     }
-    check.summary()?;
-    Ok(check.problems)
+
+    /// A path from the root, with `/`; the whole path when it leads out of the root.
+    fn relative(&self, path: &str) -> String {
+        if path == STANDARD_INPUT {
+            return path.to_owned();
+        }
+        let mut whole = PathBuf::new();
+        for part in self.current.join(path).components() {
+            match part {
+                Component::CurDir => {}
+                Component::ParentDir => {
+                    whole.pop();
+                }
+                part => whole.push(part),
+            }
+        }
+        whole.strip_prefix(&self.root).unwrap_or(&whole).display().to_string()
+    }
+}
+
+/// Checks files, in directories all catalog files below them, and `input` where the path is `-`.
+pub fn check(paths: &[PathBuf], allowed: &AllowedKinds, input: &mut dyn Read) -> Report {
+    let report = Report::default();
+    let mut check = Check { allowed, input, report, claims: HashMap::new() };
+    for path in paths {
+        check.path(path);
+    }
+    check.report
+}
+
+impl Report {
+    /// How many problems there are.
+    pub fn problems(&self) -> usize {
+        self.findings.len()
+    }
+
+    /// Writes the report.
+    ///
+    /// # Errors
+    /// When `out` takes no more.
+    pub fn write(&self, format: Format, root: &Root, out: &mut dyn Write) -> io::Result<()> {
+        match format {
+            Format::Text => text::write(self, out),
+            Format::Json => json::write(self, out),
+            Format::Github => github::write(self, root, out),
+            Format::Sarif => sarif::write(self, root, out),
+        }
+    }
 }
 
 struct Check<'a> {
     allowed: &'a AllowedKinds,
-    out: &'a mut dyn Write,
-    files: usize,
-    problems: usize,
+    input: &'a mut dyn Read,
+    report: Report,
     /// Where each entity was declared first: file and line.
     claims: HashMap<String, (PathBuf, u32)>,
 }
 
 impl Check<'_> {
-    fn path(&mut self, path: &Path) -> io::Result<()> {
+    fn path(&mut self, path: &Path) {
         if !path.is_dir() {
             return self.file(path);
         }
         let mut found = Vec::new();
         if let Err(error) = find_files(path, DIRECTORY_DEPTH_MAX, &mut found) {
-            return self.unreadable(path, &format!("cannot be searched: {error}"));
+            return self.unreadable(path, format!("cannot be searched: {error}"));
         }
         if found.is_empty() {
-            return self.unreadable(path, &format!("holds no {}", FILE_NAMES.join(" or ")));
+            return self.unreadable(path, format!("holds no {}", FILE_NAMES.join(" or ")));
         }
-        found.iter().try_for_each(|file| self.file(file))
+        found.iter().for_each(|file| self.file(file));
     }
 
-    fn file(&mut self, path: &Path) -> io::Result<()> {
-        self.files += 1;
-        let text = match read(path) {
+    fn file(&mut self, path: &Path) {
+        self.report.files += 1;
+        let text = match self.read(path) {
             Ok(text) => text,
-            Err(reason) => return self.unreadable(path, &reason),
+            Err(reason) => return self.unreadable(path, reason),
         };
         // What the annotations will say does not matter here.
         let source = Source {
@@ -97,41 +183,32 @@ impl Check<'_> {
             }
         }
         problems.sort_by_key(|problem| (problem.line, problem.column));
-        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-        for problem in &problems {
-            self.problem(problem, text)?;
-        }
-        Ok(())
+        let text: Arc<str> = text.strip_prefix('\u{feff}').unwrap_or(&text).into();
+        let finding = |problem| Finding { problem, text: Some(Arc::clone(&text)) };
+        self.report.findings.extend(problems.into_iter().map(finding));
     }
 
-    fn problem(&mut self, problem: &Problem, text: &str) -> io::Result<()> {
-        self.problems += 1;
-        let Problem { code, path, line, column, message, .. } = problem;
-        writeln!(self.out, "{path}:{line}:{column}: error[{code}]: {}", printable(message))?;
-        let index = (*line as usize).saturating_sub(1);
-        if let Some(source_line) = text.lines().nth(index) {
-            let (excerpt, caret) = excerpt(source_line, (*column as usize).saturating_sub(1));
-            let gutter = " ".repeat(line.to_string().len());
-            writeln!(self.out, "{gutter} |")?;
-            writeln!(self.out, "{line} | {excerpt}")?;
-            writeln!(self.out, "{gutter} | {}^", " ".repeat(caret))?;
-        }
-        Ok(())
-    }
-
-    fn unreadable(&mut self, path: &Path, reason: &str) -> io::Result<()> {
-        self.problems += 1;
-        let code = Code::FileUnreadable;
-        writeln!(self.out, "{}: error[{code}]: {}", path.display(), printable(reason))
-    }
-
-    fn summary(&mut self) -> io::Result<()> {
-        let count = |n: usize, noun: &str| match n {
-            1 => format!("1 {noun}"),
-            n => format!("{n} {noun}s"),
+    fn unreadable(&mut self, path: &Path, message: String) {
+        let problem = Problem {
+            code: Code::FileUnreadable,
+            path: path.display().to_string(),
+            line: 1,
+            column: 1,
+            document: 1,
+            entity_ref: None,
+            message,
         };
-        let (files, problems) = (count(self.files, "file"), count(self.problems, "problem"));
-        writeln!(self.out, "{files} checked, {problems}")
+        self.report.findings.push(Finding { problem, text: None });
+    }
+
+    fn read(&mut self, path: &Path) -> Result<String, String> {
+        if path == Path::new(STANDARD_INPUT) {
+            return read(&mut *self.input);
+        }
+        read(fs::File::open(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => "no such file".to_owned(),
+            _ => format!("cannot be read: {error}"),
+        })?)
     }
 }
 
@@ -156,14 +233,10 @@ fn find_files(directory: &Path, depth: usize, found: &mut Vec<PathBuf>) -> io::R
     Ok(())
 }
 
-/// The text of a file; bytes that are no UTF-8 are replaced, as Backstage does.
-fn read(path: &Path) -> Result<String, String> {
-    let file = fs::File::open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => "no such file".to_owned(),
-        _ => format!("cannot be read: {error}"),
-    })?;
+/// The whole text; bytes that are no UTF-8 are replaced, as Backstage does.
+fn read(from: impl Read) -> Result<String, String> {
     let mut bytes = Vec::new();
-    file.take(TEXT_BYTES_MAX as u64 + 1)
+    from.take(TEXT_BYTES_MAX as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| format!("cannot be read: {error}"))?;
     if bytes.len() > TEXT_BYTES_MAX {
@@ -177,52 +250,9 @@ fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-/// The part of a line around a character, as it is shown, and the column to point at.
-fn excerpt(line: &str, index: usize) -> (String, usize) {
-    let mut shown = String::new();
-    let mut columns = 0;
-    let mut caret = None;
-    for (position, c) in line.chars().enumerate() {
-        if position == index {
-            caret = Some(columns);
-        }
-        let width = width(c);
-        if columns + width > EXCERPT_COLUMNS_MAX {
-            match caret {
-                Some(_) => break,
-                // Not there yet: begin anew.
-                None => (shown, columns) = ("…".to_owned(), 1),
-            }
-        }
-        match c {
-            '\t' => shown.push_str(&" ".repeat(TAB_COLUMNS)),
-            c if c.is_control() => shown.push('\u{fffd}'),
-            c => shown.push(c),
-        }
-        columns += width;
-    }
-    (shown, caret.unwrap_or(columns))
-}
-
-/// How many columns a terminal gives a character: an approximation of Unicode's East Asian width
-/// that knows the large blocks.
-const fn width(c: char) -> usize {
-    match c {
-        '\t' => TAB_COLUMNS,
-        '\u{300}'..='\u{36f}' | '\u{200b}'..='\u{200f}' | '\u{fe00}'..='\u{fe0f}' => 0,
-        '\u{1100}'..='\u{115f}'
-        | '\u{2e80}'..='\u{a4cf}'
-        | '\u{ac00}'..='\u{d7a3}'
-        | '\u{f900}'..='\u{faff}'
-        | '\u{fe30}'..='\u{fe6f}'
-        | '\u{ff00}'..='\u{ff60}'
-        | '\u{ffe0}'..='\u{ffe6}'
-        | '\u{1f300}'..='\u{1f64f}'
-        | '\u{1f680}'..='\u{1f6ff}'
-        | '\u{1f900}'..='\u{1f9ff}'
-        | '\u{20000}'..='\u{3fffd}' => 2,
-        _ => 1,
-    }
+/// The page that explains a code.
+fn help_url(code: Code) -> String {
+    format!("{}/blob/main/docs/problems.md#{code}", env!("CARGO_PKG_REPOSITORY"))
 }
 
 #[cfg(test)]
@@ -240,10 +270,12 @@ mod tests {
             fs::write(path, text).unwrap();
         }
         let paths: Vec<PathBuf> = paths.iter().map(|path| directory.path().join(path)).collect();
+        let report = check(&paths, &AllowedKinds::default(), &mut io::empty());
         let mut out = Vec::new();
-        let count = run(&paths, &AllowedKinds::default(), &mut out).unwrap();
+        let root = Root::new(directory.path().to_owned(), None);
+        report.write(Format::Text, &root, &mut out).unwrap();
         let base = format!("{}/", directory.path().display());
-        (count, String::from_utf8(out).unwrap().replace(&base, ""))
+        (report.problems(), String::from_utf8(out).unwrap().replace(&base, ""))
     }
 
     #[test]
@@ -300,25 +332,39 @@ the entity system:default/shop; caused by TypeError: /spec/owner must be string 
         assert_eq!(count, 0, "{shown}");
     }
 
-    #[track_caller]
-    fn check_excerpt(line: &str, index: usize, expected: &str, caret: usize) {
-        assert_eq!(excerpt(line, index), (expected.to_owned(), caret), "{line}");
+    #[test]
+    fn the_dash_is_standard_input() {
+        let mut input = "a: [".as_bytes();
+        let report = check(&["-".into()], &AllowedKinds::default(), &mut input);
+        let mut out = Vec::new();
+        report.write(Format::Text, &Root::new("/x".into(), None), &mut out).unwrap();
+        let shown = String::from_utf8(out).unwrap();
+        assert!(shown.starts_with("-:1:5: error[yaml-syntax]: "), "{shown}");
+        assert!(shown.ends_with("1 file checked, 1 problem\n"), "{shown}");
     }
 
     #[test]
-    fn the_caret_stands_below_its_character() {
-        check_excerpt("a: b", 3, "a: b", 3);
-        check_excerpt("a:\tb", 3, "a:    b", 6);
-        check_excerpt("名前: é", 4, "名前: é", 6);
-        check_excerpt("e\u{301}: x", 4, "e\u{301}: x", 3);
-        check_excerpt("a: \u{1b}[2J", 9, "a: \u{fffd}[2J", 7);
-        check_excerpt("", 5, "", 0);
+    fn lines_that_end_with_crlf_are_shown_without_it() {
+        let text = GOOD.replace("owner: team", "owner: 7").replace('\n', "\r\n");
+        let (_, shown) = validate(&[("a.yaml", &text)], &["a.yaml"]);
+        assert!(shown.starts_with("a.yaml:6:10: "), "{shown}");
+        assert!(shown.contains("\n6 |   owner: 7\n  |          ^\n"), "{shown}");
     }
 
     #[test]
-    fn a_long_line_is_cut_around_the_caret() {
-        let (shown, caret) = excerpt(&"x".repeat(1000), 700);
-        assert!(shown.starts_with('…') && caret < EXCERPT_COLUMNS_MAX);
-        assert!(shown.chars().count() <= EXCERPT_COLUMNS_MAX);
+    fn paths_are_told_from_the_root() {
+        #[track_caller]
+        fn check(current: &str, workspace: Option<&str>, path: &str, expected: &str) {
+            let root = Root::new(current.into(), workspace.map(Into::into));
+            assert_eq!(root.relative(path), expected, "{current} {workspace:?} {path}");
+        }
+        check("/r/sub", None, "./a.yaml", "a.yaml");
+        check("/r/sub", None, "x/../b/./a.yaml", "b/a.yaml");
+        check("/r/sub", None, "/r/sub/a.yaml", "a.yaml");
+        check("/r/sub", None, "../a.yaml", "/r/a.yaml");
+        check("/r/sub", Some("/r"), "a.yaml", "sub/a.yaml");
+        check("/r/sub", Some("/r"), "../a.yaml", "a.yaml");
+        check("/r/sub", Some("/other"), "a.yaml", "a.yaml");
+        check("/r/sub", Some("/r"), "-", "-");
     }
 }

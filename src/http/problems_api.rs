@@ -7,8 +7,9 @@ use axum::response::Response;
 use axum::routing::get;
 use serde::Serialize;
 
-use crate::catalog::Code;
+use crate::catalog::annotations::file_url;
 use crate::catalog::view::{LocatedProblem, ProblemFilter};
+use crate::catalog::{Code, Source};
 use crate::http::answer::{ApiError, json};
 use crate::http::cuelight_api::Slice;
 use crate::http::params::Params;
@@ -80,21 +81,11 @@ impl From<LocatedProblem> for ProblemBody {
 
 /// The page that shows the line.
 fn line_url(located: &LocatedProblem) -> String {
-    let encoded = |text: &str| {
-        let byte = |byte: u8| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                char::from(byte).to_string()
-            }
-            other => format!("%{other:02X}"),
-        };
-        text.bytes().map(byte).collect::<String>()
+    let source = Source {
+        host: located.host.to_string(),
+        full_name: located.repository.to_string(),
+        branch: located.branch.to_string(),
+        path: located.problem.path.clone(),
     };
-    format!(
-        "https://{}/{}/blob/{}/{}#L{}",
-        located.host,
-        located.repository,
-        encoded(&located.branch),
-        encoded(&located.problem.path),
-        located.problem.line,
-    )
+    format!("{}#L{}", file_url(&source), located.problem.line)
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::watch::Watch;
 use super::{body_of, tell_catalog, text};
 use crate::cli::reach::Cuelight;
-use crate::cli::{DONE, FAILED, Streams, USAGE};
+use crate::cli::{DONE, FAILED, Input, Streams, USAGE};
 
 /// Lists, asks, approves; `is_agreed` when nobody has to be asked.
 pub async fn approve(
@@ -83,7 +83,7 @@ pub async fn approve(
 
 /// What was typed; `None` when nobody is there to ask.
 fn agreed(count: usize, streams: &mut Streams<'_>) -> anyhow::Result<Option<bool>> {
-    let Some(input) = &mut streams.input else { return Ok(None) };
+    let Input::Typed(input) = &mut streams.input else { return Ok(None) };
     write!(streams.out, "approve the removal of these {count}? [y/N] ")?;
     streams.out.flush()?;
     let mut said = String::new();

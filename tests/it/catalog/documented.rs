@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use cuelight::catalog::{AllowedKinds, Code};
-use cuelight::cli::validate;
+use cuelight::cli::validate::{self, Format, Root};
 
 use super::read;
 
@@ -42,10 +42,11 @@ fn checked(blocks: &[String]) -> (usize, String) {
     if paths.is_empty() {
         paths.push(directory.path().join("missing.yaml"));
     }
+    let report = validate::check(&paths, &AllowedKinds::default(), &mut std::io::empty());
+    let root = Root::new(directory.path().to_owned(), None);
     let mut out = Vec::new();
-    let count =
-        validate::run(&paths, &AllowedKinds::default(), &mut out).expect("a Vec takes everything");
-    (count, String::from_utf8(out).expect("problems are text"))
+    report.write(Format::Text, &root, &mut out).expect("a Vec takes everything");
+    (report.problems(), String::from_utf8(out).expect("problems are text"))
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use cuelight::cli::{self, Streams};
+use cuelight::cli::{self, Input, Streams};
 use fake_github::{CallKind, Calls, FakeGitHub, Fault, World};
 use tempfile::TempDir;
 
@@ -67,8 +67,12 @@ impl Scene {
         line.extend(["--config".into(), self.config.clone().into_os_string()]);
         let run = move || {
             let (mut out, mut err, mut input) = (Vec::new(), Vec::new(), Cursor::new(typed));
-            let mut streams =
-                Streams { out: &mut out, err: &mut err, input: Some(&mut input), is_drawn: false };
+            let mut streams = Streams {
+                out: &mut out,
+                err: &mut err,
+                input: Input::Typed(&mut input),
+                is_drawn: false,
+            };
             let code = cli::run(line, &mut streams);
             let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
             (code, text(out), text(err))
