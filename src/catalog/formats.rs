@@ -1,7 +1,5 @@
 //! The formats of names, keys and texts in an entity's metadata.
 
-use std::borrow::Cow;
-
 /// Longest name, label value, tag and DNS label.
 const LABEL_CHARS_MAX: usize = 63;
 
@@ -85,17 +83,49 @@ impl Format {
         }
     }
 
+    /// What helps whoever wrote a text that does not fit.
+    pub fn hint(self, text: &str) -> Option<String> {
+        if let Some(near) = self.suggestion(text) {
+            return Some(format!("`{near}` would do"));
+        }
+        let rule = match self {
+            Self::Name | Self::LabelValue => {
+                "only letters from `a` to `z`, digits, and `-`, `_`, `.` between them"
+            }
+            Self::Namespace => "only `a` to `z` and digits, with `-` between them",
+            Self::Tag => "only `a` to `z`, digits, `+`, `#` and `:`, with single `-` between them",
+            Self::Url => "write it whole, such as `https://example.com`",
+            Self::ApiVersion | Self::Kind | Self::Key | Self::NotBlank => return None,
+        };
+        match text.chars().count() {
+            chars if chars > LABEL_CHARS_MAX && self != Self::Url => {
+                Some(format!("it has {chars} characters, {LABEL_CHARS_MAX} are allowed"))
+            }
+            _ => Some(rule.to_owned()),
+        }
+    }
+
     /// A text like the given one that would fit, when one is near.
     pub fn suggestion(self, text: &str) -> Option<String> {
         let lower = text.to_ascii_lowercase();
-        let replaced: Cow<'_, str> = match self {
-            Self::Namespace | Self::Tag => lower.replace([' ', '_', '.', '/'], "-").into(),
-            Self::Name | Self::LabelValue => text.trim().replace([' ', '/', ':'], "-").into(),
-            Self::ApiVersion | Self::Key => lower.into(),
+        let near = match self {
+            Self::Namespace => dashed(&lower, |c| c.is_ascii_alphanumeric()),
+            Self::Tag => dashed(&lower, |c| c.is_ascii_alphanumeric() || "+#:".contains(c)),
+            Self::Name | Self::LabelValue => {
+                dashed(text, |c| c.is_ascii_alphanumeric() || "_.".contains(c))
+            }
+            Self::ApiVersion | Self::Key => lower.replace(' ', "-"),
             Self::Kind | Self::Url | Self::NotBlank => return None,
         };
-        (self.fits(&replaced) && replaced != text).then(|| replaced.into_owned())
+        (self.fits(&near) && near != text).then_some(near)
     }
+}
+
+/// The text with one dash in place of all ASCII characters in a row that may not stay, none at its
+/// ends. Letters of other scripts stay, because nobody would guess what becomes of them.
+fn dashed(text: &str, may_stay: impl Fn(char) -> bool) -> String {
+    let parts = text.split(|c: char| c.is_ascii() && !may_stay(c));
+    parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-")
 }
 
 fn within_label(text: &str) -> bool {

@@ -9,6 +9,7 @@ pub mod cursor;
 pub mod filter;
 pub mod formats;
 pub mod gathered;
+mod hints;
 pub mod history;
 pub mod identity;
 mod index;

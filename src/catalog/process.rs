@@ -18,7 +18,7 @@ use super::{Code, Entity, Problem, ProcessedFile, Relation, Source};
 
 /// Which rules this code follows. It is part of the fingerprint of a stored file: whoever changes
 /// what a text becomes raises it, and every file is processed again.
-pub const PROCESSING_VERSION: u32 = 1;
+pub const PROCESSING_VERSION: u32 = 2;
 
 /// Most problems of one document: whoever mends fifty will look again, and a list of ten thousand
 /// bad tags is one mistake.

@@ -3,6 +3,7 @@
 
 use serde::Deserialize;
 
+use super::hints;
 use super::yaml::{Node, NodeValue, Part};
 
 /// A field and its rule.
@@ -16,6 +17,9 @@ pub struct Field {
     /// Whether it must be there.
     #[serde(default)]
     pub required: bool,
+    /// How it may look, for those who left it out.
+    #[serde(default)]
+    pub example: Option<String>,
 }
 
 /// What a value must be. Nothing may be `null`.
@@ -55,7 +59,7 @@ pub struct Violation {
     /// `type: string`
     pub params: String,
     /// What may help.
-    pub hint: Option<&'static str>,
+    pub hint: Option<String>,
 }
 
 /// Checks the fields of a mapping; `violations` is added to. `path` leads to the mapping.
@@ -73,7 +77,7 @@ pub fn check_fields(
             shown: pointer(path),
             message: format!("must have required property '{name}'"),
             params: format!("missingProperty: {name}"),
-            hint: None,
+            hint: hints::missing(node, name, field.example.as_deref()),
         });
     }
     for field in fields {
@@ -100,12 +104,12 @@ fn check(node: &Node, shape: &Shape, path: &mut Vec<String>, violations: &mut Ve
     match (shape, &node.value) {
         (Shape::Text, NodeValue::String(text)) if text.is_empty() => {
             let message = "must NOT have fewer than 1 characters".to_owned();
-            violations.push(violation(path, message, "limit: 1".to_owned(), None));
+            violations.push(violation(path, message, "limit: 1".to_owned(), Some(hints::empty())));
         }
         (Shape::Choice(choices), NodeValue::String(text)) if !choices.contains(text) => {
             let message = "must be equal to one of the allowed values".to_owned();
             let params = format!("allowedValues: {}", choices.join(","));
-            violations.push(violation(path, message, params, None));
+            violations.push(violation(path, message, params, Some(hints::choice(choices))));
         }
         (Shape::List(shape), NodeValue::List(items)) => {
             for (index, item) in items.iter().enumerate() {
@@ -128,8 +132,7 @@ fn check(node: &Node, shape: &Shape, path: &mut Vec<String>, violations: &mut Ve
         | (Shape::Annotations, _) => {}
         (expected, found) => {
             let kind = expected.type_name();
-            let scalar = matches!(found, NodeValue::Number(_) | NodeValue::Bool(_));
-            let hint = (kind == "string" && scalar).then_some("put the value in quotes");
+            let hint = hints::wrong_type(kind, found);
             violations.push(violation(
                 path,
                 format!("must be {kind}"),
@@ -153,12 +156,7 @@ fn check_entries(
     }
 }
 
-fn violation(
-    path: &[String],
-    message: String,
-    params: String,
-    hint: Option<&'static str>,
-) -> Violation {
+fn violation(path: &[String], message: String, params: String, hint: Option<String>) -> Violation {
     let shown = pointer(path);
     Violation { path: path.to_vec(), part: Part::Value, shown, message, params, hint }
 }

@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 
 use super::formats::Format;
+use super::hints;
 use super::kinds::{self, Kind};
 use super::refs::EntityRef;
 use super::relations;
@@ -184,7 +185,7 @@ fn envelope_fault(violation: Violation) -> Fault {
         class: "TypeError",
         message: format!("{brief} - {}", violation.params),
         brief,
-        hint: violation.hint.map(str::to_owned),
+        hint: violation.hint,
     }
 }
 
@@ -215,7 +216,9 @@ impl Checks<'_> {
             let key = key.text.as_str();
             if !ROOT_FIELDS.contains(&key) && !FOREIGN_FIELDS.contains(&key) {
                 let cause = "Malformed envelope, <root> must NOT have additional properties";
-                let hint = format!("an entity has no field `{key}` at its root");
+                let kind = self.root.get("kind").and_then(Node::as_str).and_then(kinds::find);
+                let is_of_spec = kind.is_some_and(|kind| kind.spec.iter().any(|f| f.name == key));
+                let hint = hints::misplaced(key, is_of_spec);
                 self.policy(&[key], Part::Key, cause.into(), Some(hint));
             }
         }
@@ -223,7 +226,7 @@ impl Checks<'_> {
             let path: Vec<&str> = violation.path.iter().map(String::as_str).collect();
             let Violation { part, shown, message, .. } = &violation;
             let cause = format!("Malformed envelope, {shown} {message}");
-            self.policy(&path, *part, cause, violation.hint.map(str::to_owned));
+            self.policy(&path, *part, cause, violation.hint);
         }
     }
 
@@ -247,7 +250,7 @@ impl Checks<'_> {
             "\"{field}\" is not valid; expected {expected} but found \"{text}\". \
              To learn more about catalog file format, visit: {FORMAT_HELP}"
         );
-        let hint = format.suggestion(text).map(|near| format!("`{near}` would do"));
+        let hint = format.hint(text);
         self.policy(path, part, cause, hint);
     }
 
@@ -361,7 +364,10 @@ impl Checks<'_> {
                 shown: "<root>".into(),
                 message: "must have required property 'spec'".into(),
                 params: "missingProperty: spec".into(),
-                hint: None,
+                hint: {
+                    let required = kind.spec.iter().filter(|field| field.required);
+                    hints::missing_spec(self.root, required.map(|field| field.name.as_str()))
+                },
             }),
         }
         for violation in violations {
@@ -377,7 +383,7 @@ impl Checks<'_> {
                     self.shown, violation.params
                 ),
                 brief,
-                hint: violation.hint.map(str::to_owned),
+                hint: violation.hint,
             });
         }
     }
@@ -387,6 +393,7 @@ impl Checks<'_> {
         let (relations, mut bad) = relations::declared(self.root, kind, name);
         bad.retain(|bad| !known_bad(&bad.path));
         for relations::BadRef { path, class, message } in bad {
+            let hint = hints::bad_ref(&message);
             self.faults.push(Fault {
                 code: Code::Schema,
                 path,
@@ -397,7 +404,7 @@ impl Checks<'_> {
                      postprocessing; caused by {class}: {message}"
                 ),
                 brief: message,
-                hint: None,
+                hint,
             });
         }
         relations
