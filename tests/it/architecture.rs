@@ -196,7 +196,7 @@ fn the_fake_does_not_know_the_program() {
 /// All `.rs` files that are ours, sorted by path.
 fn rust_files(root: &Path) -> Vec<File> {
     let mut files = Vec::new();
-    for top in ["src", "tests", "examples", "benches"] {
+    for top in ["src", "tests", "examples", "benches", "fuzz/src", "fuzz/fuzz_targets"] {
         let mut open = vec![root.join(top)];
         while let Some(folder) = open.pop() {
             let Ok(entries) = std::fs::read_dir(&folder) else { continue };

@@ -11,6 +11,7 @@ mod cli_validate;
 mod config;
 mod conformance;
 mod contract;
+mod fuzzed;
 mod github;
 mod listener;
 mod model;

@@ -1,0 +1,4 @@
+//! libFuzzer's way to the promises of `entity`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| cuelight_fuzz::entity(data));
