@@ -10,8 +10,8 @@
 //! # Parts
 //! `checks.rs` whether a server can be trusted, `connection.rs` how one keeps talking to whichever
 //! is in charge, `discovery.rs` which one that is, `scripts.rs` the scripts and `calls.rs` how one
-//! is called, `queue.rs`, `pushes.rs`, `ledger.rs`, `inspect.rs` and `store.rs` the verbs, `listen.rs` how who
-//! sleeps is woken, `codec.rs` between what is stored and our types.
+//! is called, `queue.rs`, `pushes.rs`, `ledger.rs`, `inspect.rs` and `store.rs` the verbs,
+//! `listen.rs` how who sleeps is woken, `codec.rs` between what is stored and our types.
 //!
 //! # Leaves out
 //! Knowing that a process has died: its keys wait until their leases end. Spreading over nodes of
