@@ -88,7 +88,10 @@ async fn chaos_loses_nothing_that_redis_has_kept() {
     }
     let mut failed = Vec::new();
     while let Some(ended) = lanes.join_next().await {
-        failed.extend(ended.err());
+        if let Err(error) = ended {
+            say(&format!("a lane failed: {error}\n"));
+            failed.push(error);
+        }
     }
     let mut text = String::new();
     for (kind, counts) in all {
