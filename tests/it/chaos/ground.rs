@@ -9,7 +9,7 @@ use cuelight::clock::{Clock as _, SystemClock};
 
 use super::Kind;
 use crate::support::breaking::{BreakingProxy, Trouble};
-use crate::support::redis::{RedisServer, SentinelTrio, until};
+use crate::support::redis::{RedisServer, SentinelTrio, until, until_within};
 
 /// The servers.
 pub enum Ground {
@@ -81,7 +81,8 @@ impl Ground {
     }
 }
 
-/// How long a server may need to follow another one.
+/// How long a server may need to follow another one, or to be put in its place: Sentinels that did
+/// not agree the first time rest before the second.
 const FOLLOW_MAX: Duration = Duration::from_secs(90);
 
 /// Rest between two looks.
@@ -109,7 +110,8 @@ async fn fail_over(trio: &mut SentinelTrio, first_is_master: bool) {
     }
     old.kill();
     drop(line);
-    until("the replica is promoted", || replication(new).contains("role:master")).await;
+    let is_promoted = || replication(new).contains("role:master");
+    until_within(FOLLOW_MAX, "the replica is promoted", is_promoted).await;
     // A master that comes back empty before that would empty its replica, too.
     old.start_again();
     // It has to copy everything, and nobody else will join whom to wait for.

@@ -31,8 +31,11 @@ const PACE: Duration = Duration::from_millis(8);
 /// The longest wait for the queue to be empty: a lease, a busy machine, and much more.
 const CALM_MAX: Duration = Duration::from_secs(150);
 
-/// The longest wait for a catalog to show what is stored.
-const SHOW_MAX: Duration = Duration::from_secs(30);
+/// The longest wait for all catalogs to show what is stored.
+const SHOW_MAX: Duration = Duration::from_secs(60);
+
+/// How long one may take for that, before it is looked whether what is stored has changed.
+const AGREE_MAX: Duration = Duration::from_secs(15);
 
 /// How often the queue is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -232,14 +235,20 @@ impl Stage {
 
     /// Every replica shows what is stored.
     pub async fn all_agree(&self, name: &str) -> Standing {
-        let records = self.witness.records().await;
-        let standing = self.town.compare(&records);
-        for (at, replica) in self.troupe.replicas.iter().enumerate() {
-            if let Err(difference) = replica.shows(&standing.shown, SHOW_MAX).await {
-                panic!("{name}: replica {at} does not show what is stored: {difference}");
+        let deadline = Instant::now() + SHOW_MAX;
+        'again: loop {
+            // A push that was given up on may be carried out later: what is stored then counts.
+            self.until_done(name).await;
+            let standing = self.town.compare(&self.witness.records().await);
+            for (at, replica) in self.troupe.replicas.iter().enumerate() {
+                if let Err(difference) = replica.shows(&standing.shown, AGREE_MAX).await {
+                    let told = format!("replica {at} does not show what is stored: {difference}");
+                    assert!(Instant::now() < deadline, "{name}: {told}");
+                    continue 'again;
+                }
             }
+            return standing;
         }
-        standing
     }
 
     /// Redelivers what the ledger does not know, then scans, and counts what each won back.

@@ -260,8 +260,13 @@ fn free_port() -> u16 {
 }
 
 /// Waits until `is_so`.
-pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+pub async fn until(what: &str, is_so: impl FnMut() -> bool) {
+    until_within(PATIENCE, what, is_so).await;
+}
+
+/// The same with a limit of its own.
+pub async fn until_within(limit: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + limit;
     while !is_so() {
         assert!(Instant::now() < deadline, "not in time: {what}");
         SystemClock.sleep(LOOK_EVERY).await;
