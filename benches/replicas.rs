@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cuelight::catalog::{AllowedKinds, Source, View, process_file};
+use cuelight::catalog::{AllowedKinds, Source, View, process_alone};
 use cuelight::clock::{Clock, SystemClock};
 use cuelight::engine::queue::{Push, PushKey, Settlement};
 use cuelight::engine::record::{Claim, FileRecord, RepoRecord, Seq};
@@ -64,7 +64,7 @@ fn change(id: u64, kind: &str) -> Change {
         branch: "main".to_owned(),
         path: FILE.to_owned(),
     };
-    let processed = process_file(&source, &text, &AllowedKinds::default(), &[]);
+    let processed = process_alone(&source, &text, &AllowedKinds::default(), &[]);
     let claim = |entity| Claim { entity, claimed_seq: 0 };
     let file = FileRecord {
         provider: "default".to_owned(),

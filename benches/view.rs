@@ -22,7 +22,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use bench::{holds, say};
-use cuelight::catalog::{AllowedKinds, FileEntry, RepoEntry, Source, View, process_file};
+use cuelight::catalog::{AllowedKinds, FileEntry, RepoEntry, Source, View, process_alone};
 use cuelight::config::InternalAuth;
 use internal_api::InternalApi;
 use tower::ServiceExt;
@@ -178,7 +178,7 @@ fn repository(id: u64, seq: u64, of_type: &str) -> RepoEntry {
         branch: "main".to_owned(),
         path: "catalog-info.yaml".to_owned(),
     };
-    let processed = process_file(&source, &text, &AllowedKinds::default(), &[]);
+    let processed = process_alone(&source, &text, &AllowedKinds::default(), &[]);
     assert_eq!(processed.entities.len(), 2, "{:?}", processed.problems);
     RepoEntry {
         seq,

@@ -22,8 +22,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::catalog::process_file;
 use crate::catalog::view::View;
+use crate::catalog::{ProcessFile, process_file};
 use crate::clock::{Clock, SharedClock, SystemClock};
 use crate::config::{Config, Provider, Storage};
 use crate::engine::Engine;
@@ -39,7 +39,7 @@ use crate::http::listener::{self, Limits};
 use crate::http::public::{self, PublicState, ReceiveLimits};
 use crate::http::state::Webhooks;
 use crate::ids::{Account, AppId, Host};
-use crate::reconcile::{ProcessFile, Processing, panic_text};
+use crate::reconcile::{Processing, panic_text};
 use crate::schedule::targets;
 use crate::telemetry::Metrics;
 use crate::view_feed::ViewFeed;

@@ -18,7 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::accounts::Accounts;
-use crate::catalog::{AllowedKinds, Entity, PROCESSING_VERSION, ProcessedFile, Source};
+use crate::catalog::{AllowedKinds, PROCESSING_VERSION, ProcessFile};
 use crate::clock::{SharedClock, Timestamp};
 use crate::engine::queue::{Lease, PushKey, Settlement};
 use crate::engine::record::{FileRecord, RepoRecord};
@@ -30,10 +30,6 @@ use crate::ids::Account;
 use crate::membership::{Membership, Standing, Wanted, wanted};
 use crate::repository::FileQuery;
 use crate::work::{Hint, Lane, Reasons, RepoKey, WorkKey};
-
-/// Turns the text of a catalog file into entities and problems; a value, so that a test can hand
-/// in one that panics.
-pub type ProcessFile = fn(&Source, &str, &AllowedKinds, &[Entity]) -> ProcessedFile;
 
 /// What reconciling needs.
 pub struct Reconciler {

@@ -13,7 +13,7 @@ use cuelight::catalog::filter::Filter;
 use cuelight::catalog::page::Start;
 use cuelight::catalog::yaml::{self, Node, NodeValue, TEXT_BYTES_MAX};
 use cuelight::catalog::{
-    AllowedKinds, Entity, FileEntry, Problem, RepoEntry, Source, View, process_file,
+    AllowedKinds, Entity, FileEntry, Problem, RepoEntry, Source, View, process_alone,
 };
 use cuelight::clock::Timestamp;
 use cuelight::ids::{AppId, Host};
@@ -127,8 +127,8 @@ pub fn entity(data: &[u8]) {
         branch: "main".into(),
         path: "catalog-info.yaml".into(),
     };
-    let before = process_file(&source, first, &allowed, &[]);
-    let after = process_file(&source, second, &allowed, &before.entities);
+    let before = process_alone(&source, first, &allowed, &[]);
+    let after = process_alone(&source, second, &allowed, &before.entities);
     for (text, file) in [(first, &before), (second, &after)] {
         assert_promises(text, &file.entities, &file.problems);
     }
@@ -201,7 +201,7 @@ static SHOP: LazyLock<View> = LazyLock::new(|| {
         branch: "main".into(),
         path: "catalog-info.yaml".into(),
     };
-    let file = process_file(&source, text, &AllowedKinds::default(), &[]);
+    let file = process_alone(&source, text, &AllowedKinds::default(), &[]);
     assert!(file.problems.is_empty(), "{:?}", file.problems);
     View::empty().with_repository(entry(1, file.entities, vec![])).complete_to(1)
 });

@@ -1,5 +1,5 @@
 //! Where an entity came from: the URLs of its file, the annotations that say so, and the Location
-//! entity that stands for the file itself.
+//! entity that stands for a file that no other file led to.
 
 use std::sync::Arc;
 
@@ -33,10 +33,31 @@ pub fn file_url(source: &Source) -> String {
     format!("https://{host}/{full_name}/blob/{}/{}", encode_path(branch), encode_path(path))
 }
 
+/// Where a file stands: its own URL and that of the file that led to it in the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileUrls {
+    /// The URL of the file.
+    pub own: String,
+    /// The URL of the file that it came from in the end; its own when no other led to it.
+    pub origin: String,
+}
+
+impl FileUrls {
+    /// A file that was found by itself, or that the Locations of `root` led to. Those, Backstage
+    /// shows by another form of the URL.
+    pub fn of(source: &Source, root: Option<&Source>) -> Self {
+        let url = file_url(source);
+        match root {
+            Some(root) => Self { own: with_view(&url, "tree"), origin: file_url(root) },
+            None => Self { origin: url.clone(), own: url },
+        }
+    }
+}
+
 /// Sets the annotations that say where an entity came from, and the defaults of those that its
 /// owner left out. What users cannot set (`uid`, `etag`, the orphan mark) is taken away.
-pub fn annotate(body: &mut Value, source: &Source) {
-    let url = file_url(source);
+pub fn annotate(body: &mut Value, source: &Source, urls: &FileUrls) {
+    let url = urls.own.clone();
     let is_component = body["kind"] == "Component";
     let Some(Value::Object(metadata)) = body.get_mut("metadata") else { return };
     metadata.remove("uid");
@@ -47,7 +68,7 @@ pub fn annotate(body: &mut Value, source: &Source) {
     }
     let Value::Object(annotations) = annotations else { return };
     annotations.remove(ORPHAN);
-    force_location(annotations, &url);
+    force_location(annotations, urls);
     let mut default = |key: &str, value: Option<String>| {
         if let Some(value) = value {
             annotations.entry(key).or_insert(Value::String(value));
@@ -65,36 +86,38 @@ pub fn annotate(body: &mut Value, source: &Source) {
 }
 
 /// Makes an entity that was read from elsewhere (before a rename) belong to this file.
-pub fn relocate(body: &mut Value, source: &Source) {
+pub fn relocate(body: &mut Value, urls: &FileUrls) {
     if let Some(Value::Object(annotations)) = body.pointer_mut("/metadata/annotations") {
-        force_location(annotations, &file_url(source));
+        force_location(annotations, urls);
     }
 }
 
 /// The Location entity that stands for a catalog file.
-pub fn generated_location(source: &Source) -> Entity {
-    let target = file_url(source);
-    let name = generated_location_name("url", &target);
+pub fn generated_location(source: &Source, urls: &FileUrls) -> Entity {
+    let target = &urls.own;
+    let name = generated_location_name("url", target);
     let mut body = json!({
         "apiVersion": "backstage.io/v1alpha1",
         "kind": "Location",
         "metadata": {"name": name, "namespace": DEFAULT_NAMESPACE},
         "spec": {"type": "url", "target": target, "presence": "optional"},
     });
-    annotate(&mut body, source);
+    annotate(&mut body, source, urls);
     Entity {
         entity_ref: EntityRef::new("Location", None, &name).to_string(),
         body: Arc::new(body),
         relations: Vec::new(),
         stale: None,
         generated: true,
+        included_by: None,
         document: 0,
         line: 0,
     }
 }
 
-fn force_location(annotations: &mut Map<String, Value>, url: &str) {
-    for key in [MANAGED_BY_LOCATION, MANAGED_BY_ORIGIN_LOCATION] {
+fn force_location(annotations: &mut Map<String, Value>, urls: &FileUrls) {
+    let pairs = [(MANAGED_BY_LOCATION, &urls.own), (MANAGED_BY_ORIGIN_LOCATION, &urls.origin)];
+    for (key, url) in pairs {
         annotations.insert(key.to_owned(), format!("url:{url}").into());
     }
 }
@@ -167,7 +190,7 @@ mod tests {
     fn check(branch: &str, path: &str, file: &str, edit: Option<&str>, directory: &str) {
         let source = source(branch, path);
         let mut body = json!({"kind": "API", "metadata": {"name": "x"}});
-        annotate(&mut body, &source);
+        annotate(&mut body, &source, &FileUrls::of(&source, None));
         let base = "https://ghe.example.com/shop/Cart";
         let mut expected = json!({
             MANAGED_BY_LOCATION: format!("url:{base}/blob/{file}"),
@@ -204,7 +227,8 @@ mod tests {
             VIEW_URL: "https://mine", MANAGED_BY_LOCATION: "url:https://other",
             EDIT_URL: " java\nSCRIPT:alert(1)", ORPHAN: "true", "own/key": "kept",
         }}});
-        annotate(&mut body, &source("main", "c.yaml"));
+        let source = source("main", "c.yaml");
+        annotate(&mut body, &source, &FileUrls::of(&source, None));
         let annotations = &body["metadata"]["annotations"];
         assert_eq!(annotations[VIEW_URL], "https://mine");
         assert_eq!(annotations[EDIT_URL], REJECTED_URL);
@@ -218,7 +242,8 @@ mod tests {
 
     #[test]
     fn a_file_has_a_location_of_its_own() {
-        let location = generated_location(&source("main", "c.yaml"));
+        let source = source("main", "c.yaml");
+        let location = generated_location(&source, &FileUrls::of(&source, None));
         assert!(location.entity_ref.starts_with("location:default/generated-"));
         assert_eq!(location.body["spec"]["presence"], "optional");
         assert_eq!(

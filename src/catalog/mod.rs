@@ -6,9 +6,11 @@
 pub mod ancestry;
 pub mod annotations;
 pub mod cursor;
+pub mod expand;
 pub mod filter;
 pub mod formats;
 pub mod gathered;
+pub mod glob;
 mod hints;
 pub mod history;
 pub mod identity;
@@ -17,6 +19,7 @@ pub mod javascript;
 pub mod kinds;
 mod located;
 pub mod location_ref;
+pub mod locations;
 pub mod merge;
 pub mod page;
 pub mod postings;
@@ -28,6 +31,7 @@ pub mod relations;
 pub mod search;
 pub mod select;
 pub mod shape;
+pub mod target;
 mod troubles;
 pub mod uid;
 pub mod validate;
@@ -35,15 +39,19 @@ pub mod verdict;
 pub mod view;
 pub mod yaml;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use expand::{Expanded, ExpandedFile, Given, expand};
 pub use gathered::{BranchAt, Gathered, HeldFile, HeldTree, Need};
 pub use merge::{FileEntry, RepoEntry, RepoId};
 pub use problem::{Code, Problem};
-pub use process::{AllowedKinds, PROCESSING_VERSION, process_file};
+pub use process::{
+    AllowedKinds, FileInput, PROCESSING_VERSION, ProcessFile, process_alone, process_file,
+};
 pub use view::View;
 
 /// Where a catalog file lies.
@@ -72,6 +80,9 @@ pub struct Entity {
     pub stale: Option<String>,
     /// Whether we made it (the Location of a catalog file) rather than the file's owner.
     pub generated: bool,
+    /// The ref of the Location whose target its file is; `None` in a file that nothing led to.
+    #[serde(default)]
+    pub included_by: Option<String>,
     /// The document of its file, from 1; 0 when generated.
     pub document: u32,
     /// The line its document starts at, from 1; 0 when generated.
@@ -93,8 +104,13 @@ pub struct Relation {
 /// What a catalog file became.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ProcessedFile {
-    /// The generated Location first, then the file's entities in order.
+    /// The generated Location first, unless another file led here, then the file's entities in
+    /// order.
     pub entities: Vec<Entity>,
     /// Everything wrong with it.
     pub problems: Vec<Problem>,
+    /// What its Locations point to, in order.
+    pub targets: Vec<locations::Target>,
+    /// The files that its placeholders name, read or not.
+    pub dependencies: BTreeSet<Need>,
 }

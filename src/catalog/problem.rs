@@ -20,6 +20,12 @@ pub enum Code {
     UnknownKind,
     /// The kind exists, but `catalog.rules` do not allow it here.
     KindNotAllowed,
+    /// The target of a Location is no file that may be read.
+    TargetInvalid,
+    /// There is no such file as a Location names, or nothing fits its pattern.
+    TargetMissing,
+    /// What a Location names may be there, but cannot be read.
+    TargetUnreadable,
     /// The same ref occurs twice in one file; the last one counts.
     Duplicate,
     /// Another repository claimed the ref first.
@@ -28,13 +34,14 @@ pub enum Code {
 
 impl Code {
     /// Every code; `docs/problems.md` has a section for each.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::YamlSyntax,
         Self::FileUnreadable,
         Self::Envelope,
         Self::Schema,
         Self::UnknownKind,
         Self::KindNotAllowed,
+        Self::TargetInvalid,
         Self::Duplicate,
         Self::Conflict,
     ];
@@ -53,6 +60,9 @@ impl Code {
             Self::Schema => "schema",
             Self::UnknownKind => "unknown-kind",
             Self::KindNotAllowed => "kind-not-allowed",
+            Self::TargetInvalid => "target-invalid",
+            Self::TargetMissing => "target-missing",
+            Self::TargetUnreadable => "target-unreadable",
             Self::Duplicate => "duplicate",
             Self::Conflict => "conflict",
         }
@@ -67,6 +77,9 @@ impl Code {
             Self::Schema => "A field breaks a rule of the entity format or of its kind.",
             Self::UnknownKind => "There is no such kind, or not with this apiVersion.",
             Self::KindNotAllowed => "The rules of the catalog do not allow files to declare it.",
+            Self::TargetInvalid => "A Location names what is no file that may be read.",
+            Self::TargetMissing => "A Location names a file that is not there.",
+            Self::TargetUnreadable => "A Location names a file that cannot be read.",
             Self::Duplicate => "Two documents of one file declare the same entity.",
             Self::Conflict => "Another file declared the same entity first.",
         }

@@ -2,19 +2,20 @@
 //!
 //! A file is never all or nothing: its good documents go in, each bad one is a problem. What a bad
 //! document held before stays as it was, marked as stale; what no document holds any more goes.
-//! Placeholders (`$text`) and the targets of Locations are kept as they are written.
+//! What its Locations point to is worked out here, and read and followed by `expand`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::annotations::{annotate, file_url, generated_location, relocate};
+use super::annotations::{FileUrls, annotate, generated_location, relocate};
 use super::kinds;
+use super::locations::{self, Target};
 use super::refs::EntityRef;
 use super::validate::{self, Fault};
 use super::yaml::{self, Document, Node, Position};
-use super::{Code, Entity, Problem, ProcessedFile, Relation, Source};
+use super::{Code, Entity, Gathered, Need, Problem, ProcessedFile, Relation, Source};
 
 /// Which rules this code follows. It is part of the fingerprint of a stored file: whoever changes
 /// what a text becomes raises it, and every file is processed again.
@@ -67,31 +68,60 @@ impl AllowedKinds {
     }
 }
 
-/// Processes a file. `previous` are the entities of the last good run over this file; of those
-/// that no good document claims now, the ones that must not vanish come back marked as stale.
-pub fn process_file(
+/// One file to process.
+#[derive(Debug, Clone, Copy)]
+pub struct FileInput<'a> {
+    /// Where it lies.
+    pub source: &'a Source,
+    /// What it holds.
+    pub text: &'a str,
+    /// The file whose Locations led here and its text; `None` when nobody had to.
+    pub root: Option<(&'a Source, &'a str)>,
+    /// The kinds that files may declare.
+    pub allowed: &'a AllowedKinds,
+    /// Its entities after the last good run over it; of those that no good document claims now,
+    /// the ones that must not vanish come back marked as stale.
+    pub previous: &'a [Entity],
+    /// Other files, as far as they have been read.
+    pub gathered: &'a Gathered,
+}
+
+impl<'a> FileInput<'a> {
+    /// The file, and the file that led to it.
+    fn near(&self) -> (&'a Source, Option<&'a Source>) {
+        (self.source, self.root.map(|(root, _)| root))
+    }
+}
+
+/// Processes one file; a value, so that a test can hand in one that panics.
+pub type ProcessFile = fn(&FileInput<'_>) -> ProcessedFile;
+
+/// Processes a file by itself: nothing led to it, and no other file is known.
+pub fn process_alone(
     source: &Source,
     text: &str,
     allowed: &AllowedKinds,
     previous: &[Entity],
 ) -> ProcessedFile {
-    let mut run = Run {
-        source,
-        allowed,
-        location: generated_location(source),
-        entities: Vec::new(),
-        bad: HashMap::new(),
-        disallowed: HashSet::new(),
-        unidentified: None,
-        problems: Vec::new(),
-    };
-    for document in yaml::parse(text) {
+    let gathered = &Gathered::default();
+    process_file(&FileInput { source, text, root: None, allowed, previous, gathered })
+}
+
+/// Processes a file. What it needs of other files and is not in `gathered` is left as written;
+/// then the result is not final.
+pub fn process_file(input: &FileInput<'_>) -> ProcessedFile {
+    let mut run = Run::new(input);
+    for document in yaml::parse(input.text) {
         run.document(&document);
     }
-    run.keep(previous);
-    run.entities.sort_by_key(|entity| entity.document);
-    run.entities.insert(0, run.location);
-    ProcessedFile { entities: run.entities, problems: run.problems }
+    run.finish()
+}
+
+/// What a file that cannot be read held before, marked as stale for this reason.
+pub fn keep_file(input: &FileInput<'_>, reason: &str) -> ProcessedFile {
+    let mut run = Run::new(input);
+    run.unidentified = Some(cut(reason.to_owned()));
+    run.finish()
 }
 
 /// A document that holds a known entity, badly.
@@ -102,10 +132,12 @@ struct Bad {
 }
 
 struct Run<'a> {
-    source: &'a Source,
-    allowed: &'a AllowedKinds,
+    input: &'a FileInput<'a>,
+    urls: FileUrls,
     location: Entity,
     entities: Vec<Entity>,
+    /// What the good Locations of the file point to, by their refs.
+    targets: HashMap<String, Vec<Target>>,
     /// By ref.
     bad: HashMap<String, Bad>,
     /// The refs of documents whose kind is not allowed; what they held goes.
@@ -113,15 +145,43 @@ struct Run<'a> {
     /// Why some document may hold any entity of the file, when there is such a one.
     unidentified: Option<String>,
     problems: Vec<Problem>,
+    dependencies: BTreeSet<Need>,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn new(input: &'a FileInput<'a>) -> Self {
+        let urls = FileUrls::of(input.source, input.near().1);
+        Self {
+            input,
+            location: generated_location(input.source, &urls),
+            urls,
+            entities: Vec::new(),
+            targets: HashMap::new(),
+            bad: HashMap::new(),
+            disallowed: HashSet::new(),
+            unidentified: None,
+            problems: Vec::new(),
+            dependencies: BTreeSet::new(),
+        }
+    }
+
+    fn finish(mut self) -> ProcessedFile {
+        self.keep();
+        self.entities.sort_by_key(|entity| entity.document);
+        let targets = self.targets();
+        let Self { mut entities, problems, location, dependencies, .. } = self;
+        if self.input.root.is_none() {
+            entities.insert(0, location);
+        }
+        ProcessedFile { entities, problems, targets, dependencies }
+    }
+
     fn document(&mut self, document: &Document) {
         let root = match &document.root {
             Ok(root) => root,
             Err(error) => {
                 self.problem(Code::YamlSyntax, document, error.at, None, error.message.clone());
-                let url = file_url(self.source);
+                let url = &self.urls.own;
                 self.unidentified.get_or_insert(format!("Error: YAML error at url:{url}, {error}"));
                 return;
             }
@@ -149,14 +209,14 @@ impl Run<'_> {
     /// Whether `catalog.rules` forbid the kind; then that is the only problem shown.
     fn refuses_kind(&mut self, document: &Document, root: &Node, name: &EntityRef) -> bool {
         let spec_type = root.get("spec").and_then(|spec| spec.get("type")).and_then(Node::as_str);
-        if kinds::find(&name.kind).is_none() || self.allowed.allows(&name.kind, spec_type) {
+        if kinds::find(&name.kind).is_none() || self.input.allowed.allows(&name.kind, spec_type) {
             return false;
         }
         let message = format!(
             "the kind `{}` is not allowed here; to allow it, add `{}` to `catalog.rules` \
              in the configuration",
             name.kind,
-            self.allowed.line_to_add(&name.kind)
+            self.input.allowed.line_to_add(&name.kind)
         );
         let at = root.locate(&["kind"], yaml::Part::Value);
         self.problem(Code::KindNotAllowed, document, at, Some(name), message);
@@ -214,12 +274,24 @@ impl Run<'_> {
             );
             self.problem(Code::Duplicate, document, at, Some(name), message);
         }
+        let body = Arc::new(self.body(root, name));
+        if name.kind == locations::KIND {
+            let at = |path: &[&str]| root.locate(path, yaml::Part::Value);
+            let near = self.input.near();
+            let (targets, wrong) =
+                locations::targets(&entity_ref, &body, document.number, near, at);
+            self.targets.insert(entity_ref.clone(), targets);
+            for (at, message) in wrong {
+                self.problem(Code::TargetInvalid, document, at, Some(name), message);
+            }
+        }
         self.entities.push(Entity {
             entity_ref,
-            body: Arc::new(self.body(root, name)),
+            body,
             relations,
             stale: None,
             generated: false,
+            included_by: None,
             document: document.number,
             line: document.at.line,
         });
@@ -229,7 +301,7 @@ impl Run<'_> {
     fn body(&self, root: &Node, name: &EntityRef) -> Value {
         let mut body = root.to_json();
         body["metadata"]["namespace"] = name.namespace.clone().into();
-        annotate(&mut body, self.source);
+        annotate(&mut body, self.input.source, &self.urls);
         for field in kinds::find(&name.kind).map_or(&[][..], |kind| &kind.relations) {
             let pointer = format!("/spec/{}", field.field);
             if let Some(Value::Array(items)) = body.pointer_mut(&pointer) {
@@ -241,10 +313,10 @@ impl Run<'_> {
 
     /// Keeps what must not vanish: the entities whose documents are bad now, and while some
     /// document may be any entity, all that no other document holds.
-    fn keep(&mut self, previous: &[Entity]) {
+    fn keep(&mut self) {
         let claimed: HashSet<String> =
             self.entities.iter().map(|entity| entity.entity_ref.clone()).collect();
-        for entity in previous {
+        for entity in self.input.previous {
             let entity_ref = &entity.entity_ref;
             let settled = entity.generated
                 || claimed.contains(entity_ref)
@@ -262,14 +334,28 @@ impl Run<'_> {
                 (None, Some(reason)) => kept.stale = Some(reason.clone()),
                 (None, None) => continue,
             }
-            relocate(Arc::make_mut(&mut kept.body), self.source);
+            relocate(Arc::make_mut(&mut kept.body), &self.urls);
             self.entities.push(kept);
         }
     }
 
+    /// What the Locations of the file point to, those that are kept from before too: what they
+    /// brought in must not vanish either.
+    fn targets(&mut self) -> Vec<Target> {
+        let mut targets = Vec::new();
+        for entity in &self.entities {
+            if entity.stale.is_none() {
+                targets.extend(self.targets.remove(&entity.entity_ref).unwrap_or_default());
+            } else if entity.body["kind"] == locations::KIND {
+                targets.extend(locations::targets_of_kept(entity, self.input.near()));
+            }
+        }
+        targets
+    }
+
     fn still_allowed(&self, entity: &Entity) -> bool {
         let kind = entity.body["kind"].as_str().unwrap_or_default();
-        self.allowed.allows(kind, entity.body["spec"]["type"].as_str())
+        self.input.allowed.allows(kind, entity.body["spec"]["type"].as_str())
     }
 
     fn fault(
@@ -298,7 +384,7 @@ impl Run<'_> {
     ) {
         self.problems.push(Problem {
             code,
-            path: self.source.path.clone(),
+            path: self.input.source.path.clone(),
             line: at.line,
             column: at.column,
             document: document.number,

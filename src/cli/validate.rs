@@ -18,7 +18,7 @@ use std::sync::Arc;
 use clap::ValueEnum;
 
 use crate::catalog::yaml::TEXT_BYTES_MAX;
-use crate::catalog::{AllowedKinds, Code, Problem, Source, process_file};
+use crate::catalog::{AllowedKinds, Code, Problem, Source, process_alone};
 
 /// The names that catalog files have in a directory.
 const FILE_NAMES: [&str; 2] = ["catalog-info.yaml", "catalog-info.yml"];
@@ -161,7 +161,7 @@ impl Check<'_> {
             branch: "main".into(),
             path: path.display().to_string(),
         };
-        let processed = process_file(&source, &text, self.allowed, &[]);
+        let processed = process_alone(&source, &text, self.allowed, &[]);
         let mut problems = processed.problems;
         for entity in processed.entities.iter().filter(|entity| !entity.generated) {
             let here = (path.to_owned(), entity.line);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Planner;
-use crate::catalog::{Code, Entity, Problem, ProcessedFile, Source};
+use crate::catalog::{Code, Entity, FileInput, Gathered, Problem, ProcessedFile, Source};
 use crate::engine::record::{Claim, FileRecord, RepoRecord};
 use crate::github::{Content, FileSeen, Repository};
 use crate::ids::Oid;
@@ -80,9 +80,14 @@ impl Planner {
             path: path.clone(),
         };
         let processed = match &seen.content {
-            Content::Text(text) => {
-                (self.processing.process)(&source, text, &self.processing.allowed, &previous)
-            }
+            Content::Text(text) => (self.processing.process)(&FileInput {
+                source: &source,
+                text,
+                root: None,
+                allowed: &self.processing.allowed,
+                previous: &previous,
+                gathered: &Gathered::default(),
+            }),
             Content::TooLarge { bytes } => {
                 unreadable(path, &format!("the file has {bytes} bytes"), previous)
             }
@@ -120,5 +125,5 @@ fn unreadable(path: &str, what: &str, previous: Vec<Entity>) -> ProcessedFile {
         entity_ref: None,
         message: message.clone(),
     };
-    ProcessedFile { entities, problems: vec![problem] }
+    ProcessedFile { entities, problems: vec![problem], ..ProcessedFile::default() }
 }

@@ -10,7 +10,7 @@ use cuelight::catalog::query::{Order, OrderField};
 use cuelight::catalog::search::rows;
 use cuelight::catalog::view::ViewEntity;
 use cuelight::catalog::{
-    AllowedKinds, Code, Entity, Problem, RepoEntry, RepoId, Source, View, process_file,
+    AllowedKinds, Code, Entity, Problem, RepoEntry, RepoId, Source, View, process_alone,
 };
 use serde_json::{Value, json};
 
@@ -402,7 +402,7 @@ fn a_catalog_file_becomes_entities_that_point_at_each_other() {
                 spec: {type: service, lifecycle: production, owner: ink, providesApis: [orders]}\n\
                 ---\napiVersion: backstage.io/v1alpha1\nkind: API\nmetadata: {name: orders}\n\
                 spec: {type: openapi, lifecycle: production, owner: ink, definition: x}\n";
-    let processed = process_file(&source(), text, &AllowedKinds::default(), &[]);
+    let processed = process_alone(&source(), text, &AllowedKinds::default(), &[]);
     let view = view([repository(1, 1, vec![file(PATH, 1, processed.entities)])]);
     let (desk, orders) = ("component:default/desk", "api:default/orders");
     let owner = ("ownedBy", "group:default/ink");
@@ -423,7 +423,7 @@ fn the_deepest_entity_that_is_let_in_can_be_read_back() {
             "apiVersion: backstage.io/v1alpha1\nkind: Component\nmetadata: {{name: deep}}\n\
              spec: {{type: x, lifecycle: y, owner: z, x: {open}{close}}}\n"
         );
-        let processed = process_file(&source(), &text, &AllowedKinds::default(), &[]);
+        let processed = process_alone(&source(), &text, &AllowedKinds::default(), &[]);
         processed.entities.into_iter().find(|entity| !entity.generated)
     };
     let deepest = (0..200).rev().find_map(made).expect("some depth is let in");

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use cuelight::catalog::{AllowedKinds, RepoEntry, Source, View, process_file};
+use cuelight::catalog::{AllowedKinds, RepoEntry, Source, View, process_alone};
 use serde_json::{Value, json};
 
 use super::{bookshop, open};
@@ -109,7 +109,7 @@ fn shelves() -> View {
                 branch: "main".to_owned(),
                 path: (*path).to_owned(),
             };
-            let processed = process_file(&source, text, &AllowedKinds::default(), &[]);
+            let processed = process_alone(&source, text, &AllowedKinds::default(), &[]);
             file(path, id, processed.entities)
         });
         repository(id, id, files.collect())

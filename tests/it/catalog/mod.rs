@@ -1,6 +1,7 @@
 //! The pure core against the tables in `fixtures/`.
 
 mod documented;
+mod expand;
 mod mutations;
 mod process;
 mod validate;

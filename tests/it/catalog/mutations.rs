@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use cuelight::catalog::{AllowedKinds, Entity, process_file};
+use cuelight::catalog::{AllowedKinds, Entity, process_alone};
 
 use super::{read, repository_path, source};
 
@@ -76,8 +76,8 @@ fn mutate(random: &mut fastrand::Rng, text: &str) -> String {
 }
 
 fn check_promises(text: &str, previous: &[Entity], allowed: &AllowedKinds) -> Vec<Entity> {
-    let processed = process_file(&source(), text, allowed, previous);
-    assert_eq!(processed, process_file(&source(), text, allowed, previous), "twice the same");
+    let processed = process_alone(&source(), text, allowed, previous);
+    assert_eq!(processed, process_alone(&source(), text, allowed, previous), "twice the same");
     let refs: HashSet<&str> = processed.entities.iter().map(|e| e.entity_ref.as_str()).collect();
     assert_eq!(refs.len(), processed.entities.len(), "each ref once in\n{text}");
     assert!(processed.entities[0].generated);
@@ -98,14 +98,14 @@ fn check_promises(text: &str, previous: &[Entity], allowed: &AllowedKinds) -> Ve
 fn damaged_files_never_break_a_promise() {
     let mut random = fastrand::Rng::with_seed(20_261_122);
     let allowed = AllowedKinds::default();
-    let whole = process_file(&source(), &read("fixtures/process/shop.yaml"), &allowed, &[]);
+    let whole = process_alone(&source(), &read("fixtures/process/shop.yaml"), &allowed, &[]);
     for seed in &seeds() {
         let mut previous = whole.entities.clone();
         for _ in 0..60 {
             previous = check_promises(&mutate(&mut random, seed), &previous, &allowed);
         }
         let healed =
-            process_file(&source(), &read("fixtures/process/shop.yaml"), &allowed, &previous);
+            process_alone(&source(), &read("fixtures/process/shop.yaml"), &allowed, &previous);
         assert_eq!(healed, whole, "a good file forgets what was before");
     }
 }

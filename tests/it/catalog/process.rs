@@ -1,6 +1,6 @@
 //! `fixtures/process/`: files, and the entities and problems they become.
 
-use cuelight::catalog::{AllowedKinds, Entity, PROCESSING_VERSION, Problem, process_file};
+use cuelight::catalog::{AllowedKinds, Entity, PROCESSING_VERSION, Problem, process_alone};
 use serde_json::{Value, json};
 
 use super::{read, source, table, texts};
@@ -33,7 +33,7 @@ fn every_file_of_the_table_becomes_what_is_expected() {
         let about = &case["about"];
         let mut previous = Vec::new();
         if let Some(before) = case.get("before") {
-            let before = process_file(
+            let before = process_alone(
                 &source(),
                 before.as_str().unwrap(),
                 &AllowedKinds(vec![
@@ -47,7 +47,7 @@ fn every_file_of_the_table_becomes_what_is_expected() {
             previous = before.entities;
         }
         let now = case["now"].as_str().unwrap();
-        let after = process_file(&source(), now, &allowed(case), &previous);
+        let after = process_alone(&source(), now, &allowed(case), &previous);
         assert!(after.entities[0].generated, "{about}");
         let entities: Vec<String> = after.entities[1..].iter().map(show_entity).collect();
         assert_eq!(entities, texts(&case["entities"]), "{about}");
@@ -63,8 +63,12 @@ fn every_file_of_the_table_becomes_what_is_expected() {
 
 #[test]
 fn a_file_becomes_entities_with_annotations_and_relations() {
-    let processed =
-        process_file(&source(), &read("fixtures/process/shop.yaml"), &AllowedKinds::default(), &[]);
+    let processed = process_alone(
+        &source(),
+        &read("fixtures/process/shop.yaml"),
+        &AllowedKinds::default(),
+        &[],
+    );
     assert_eq!(processed.problems, []);
     let found: Vec<Value> = processed
         .entities
@@ -91,26 +95,26 @@ const CART: &str = "apiVersion: backstage.io/v1alpha1\nkind: System\nmetadata: {
 #[test]
 fn a_stale_entity_says_why_and_heals() {
     let allowed = AllowedKinds::default();
-    let good = process_file(&source(), CART, &allowed, &[]);
-    let bad = process_file(&source(), &CART.replace("web", "7"), &allowed, &good.entities);
+    let good = process_alone(&source(), CART, &allowed, &[]);
+    let bad = process_alone(&source(), &CART.replace("web", "7"), &allowed, &good.entities);
     assert_eq!(bad.entities[1].body, good.entities[1].body);
     assert_eq!(bad.entities[1].relations, good.entities[1].relations);
     let reason = bad.entities[1].stale.clone().unwrap();
     assert!(reason.starts_with("InputError: Processor BuiltinKinds"), "{reason}");
-    let worse = process_file(&source(), BROKEN, &allowed, &bad.entities);
+    let worse = process_alone(&source(), BROKEN, &allowed, &bad.entities);
     let reason = worse.entities[1].stale.clone().unwrap();
     let expected = "Error: YAML error at url:https://github.com/acme/cart/blob/main/catalog-info";
     assert!(reason.starts_with(expected), "{reason}");
-    assert_eq!(process_file(&source(), CART, &allowed, &worse.entities), good);
+    assert_eq!(process_alone(&source(), CART, &allowed, &worse.entities), good);
 }
 
 #[test]
 fn a_stale_entity_follows_its_file_to_another_name() {
     let allowed = AllowedKinds::default();
-    let good = process_file(&source(), CART, &allowed, &[]);
+    let good = process_alone(&source(), CART, &allowed, &[]);
     let mut moved = source();
     moved.full_name = "acme/basket".into();
-    let after = process_file(&moved, BROKEN, &allowed, &good.entities);
+    let after = process_alone(&moved, BROKEN, &allowed, &good.entities);
     let annotations = &after.entities[1].body["metadata"]["annotations"];
     let expected = "url:https://github.com/acme/basket/blob/main/catalog-info.yaml";
     assert_eq!(annotations["backstage.io/managed-by-location"], expected);
@@ -121,10 +125,10 @@ fn a_stale_entity_follows_its_file_to_another_name() {
 fn problems_and_their_messages_are_bounded() {
     let allowed = AllowedKinds::default();
     let tags = CART.replace("name: cart", &format!("name: cart, tags: [{}]", "'A', ".repeat(999)));
-    let processed = process_file(&source(), &tags, &allowed, &[]);
+    let processed = process_alone(&source(), &tags, &allowed, &[]);
     assert_eq!(processed.problems.len(), cuelight::catalog::process::PROBLEMS_PER_DOCUMENT_MAX);
     let name = CART.replace("cart", &"x y".repeat(100_000));
-    let processed = process_file(&source(), &name, &allowed, &[]);
+    let processed = process_alone(&source(), &name, &allowed, &[]);
     let problem = &processed.problems[0];
     assert!(problem.message.chars().count() <= cuelight::catalog::process::MESSAGE_CHARS_MAX + 1);
     assert_eq!(problem.entity_ref, None);

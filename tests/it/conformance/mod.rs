@@ -337,6 +337,7 @@ fn claim(entity_ref: &str, generated: bool) -> Claim {
         relations: Vec::new(),
         stale: None,
         generated,
+        included_by: None,
         document: 1,
         line: 1,
     };

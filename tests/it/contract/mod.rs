@@ -8,7 +8,7 @@ mod texts;
 mod verdicts;
 mod words;
 
-use cuelight::catalog::{AllowedKinds, Entity, Source, View, process_file};
+use cuelight::catalog::{AllowedKinds, Entity, Source, View, process_alone};
 use serde_json::Value;
 
 use crate::support::catalogs::{file, repository};
@@ -27,7 +27,7 @@ fn read(path: &str, text: &str, previous: &[Entity]) -> Vec<Entity> {
         branch: "main".into(),
         path: path.into(),
     };
-    process_file(&source, text, &allowed, previous).entities
+    process_alone(&source, text, &allowed, previous).entities
 }
 
 /// The catalog that Backstage was asked about. One of its files was good and then was not.

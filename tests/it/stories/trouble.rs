@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cuelight::catalog::{AllowedKinds, Entity, ProcessedFile, Source, process_file};
+use cuelight::catalog::{FileInput, ProcessedFile, process_file};
 use cuelight::worker::Outcome;
 use fake_github::{CallKind, Calls, Fault};
 
@@ -132,14 +132,9 @@ async fn an_outage_of_hours_costs_no_attempt() {
     assert_eq!(stage.check("github:github.com/acme").await["state"], "ok");
 }
 
-fn process_or_panic(
-    source: &Source,
-    text: &str,
-    allowed: &AllowedKinds,
-    previous: &[Entity],
-) -> ProcessedFile {
-    assert!(!text.contains("panic!"), "the text said so");
-    process_file(source, text, allowed, previous)
+fn process_or_panic(input: &FileInput<'_>) -> ProcessedFile {
+    assert!(!input.text.contains("panic!"), "the text said so");
+    process_file(input)
 }
 
 #[tokio::test]

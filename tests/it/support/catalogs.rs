@@ -23,6 +23,7 @@ pub fn entity(body: Value) -> Entity {
         relations: Vec::new(),
         stale: None,
         generated: false,
+        included_by: None,
         document: 1,
         line: 1,
     }

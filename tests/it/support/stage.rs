@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cuelight::app::{App, Parts};
-use cuelight::catalog::process_file;
+use cuelight::catalog::{ProcessFile, process_file};
 use cuelight::config::{
     Config, Filters, Frequency, Integration, Provider, Rules, Schedule, Storage,
 };
 use cuelight::engine::redis::Time;
-use cuelight::reconcile::ProcessFile;
 use cuelight::worker::{Outcome, Step};
 use fake_github::{Delivery, Event, FakeGitHub, Format, NewRepository, Webhooks, World, signed};
 use secrecy::SecretString;

@@ -1,0 +1,343 @@
+//! A catalog file with all the files that its Locations lead to.
+//!
+//! Nothing is read here: what is missing is named as a [`Need`], and whoever reads it asks again.
+//! Each file counts once, however many targets lead to it, so that Locations may point at each
+//! other in circles. Files nearer to the root come first; of two that declare one entity, the
+//! first counts.
+//!
+//! What is not there is gone, and a problem where it is wanted. What cannot be read keeps what it
+//! held before, marked as stale. While there are needs, the result is not final and is thrown away.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use super::glob::Glob;
+use super::locations::Target;
+use super::process::{FileInput, ProcessFile, keep_file};
+use super::target::Place;
+use super::{
+    AllowedKinds, BranchAt, Code, Entity, Gathered, HeldFile, HeldTree, Need, Problem,
+    ProcessedFile, Source,
+};
+
+/// Longest chain of Locations: each link may cost another round of reading. Three are many.
+pub const DEPTH_MAX: usize = 10;
+
+/// Most files that one root file leads to. The largest lists we know name some hundreds.
+pub const FILES_MAX: usize = 1_000;
+
+/// Most patterns of one root file, alternatives in braces counted one by one: each is tried on
+/// every path of a tree, and a tree may have 100,000.
+pub const PATTERNS_MAX: usize = 100;
+
+/// Most bytes of all the files that one root file leads to; it all goes into one record.
+pub const BYTES_MAX: usize = 32 << 20;
+
+/// What a root file is processed with.
+#[derive(Debug, Clone, Copy)]
+pub struct Given<'a> {
+    /// Where it lies.
+    pub source: &'a Source,
+    /// What it holds.
+    pub text: &'a str,
+    /// `catalog.rules`; they hold for the files it leads to as for itself.
+    pub allowed: &'a AllowedKinds,
+    /// The entities after the last good run, of the root file and of each file it led to.
+    pub previous: &'a BTreeMap<Source, Vec<Entity>>,
+    /// What has been read so far.
+    pub gathered: &'a Gathered,
+}
+
+/// What a root file became.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Expanded {
+    /// The root file first, then each file it led to, once, in the order in which they were found.
+    pub files: Vec<ExpandedFile>,
+    /// What has to be read; when there is nothing, `files` is the result.
+    pub needs: BTreeSet<Need>,
+    /// Everything that was asked for, read or not; never the root file.
+    pub dependencies: BTreeSet<Need>,
+}
+
+/// One file of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExpandedFile {
+    /// Where it lies.
+    pub source: Source,
+    /// What it became.
+    pub processed: ProcessedFile,
+}
+
+/// Processes a root file and what its Locations lead to, as far as that is known.
+pub fn expand(given: &Given<'_>, process: ProcessFile) -> Expanded {
+    let mut run = Run {
+        given,
+        process,
+        files: Vec::new(),
+        queue: VecDeque::new(),
+        reached: HashMap::from([(identity(given.source), Reached::Taken)]),
+        claimed: HashMap::new(),
+        dependencies: BTreeSet::new(),
+        patterns: 0,
+        bytes: 0,
+    };
+    let previous = given.previous.get(given.source).map_or(&[][..], Vec::as_slice);
+    let processed = process(&run.input(given.source, given.text, previous));
+    run.take(given.source.clone(), processed, 0);
+    while let Some((file, depth, target)) = run.queue.pop_front() {
+        run.follow(file, depth, &target);
+    }
+    run.settle()
+}
+
+struct Run<'a> {
+    given: &'a Given<'a>,
+    process: ProcessFile,
+    files: Vec<ExpandedFile>,
+    /// Targets to follow: whose file's, and how far that is from the root.
+    queue: VecDeque<(usize, usize, Target)>,
+    /// What became of each file that a target led to.
+    reached: HashMap<Identity, Reached>,
+    /// The file that declares each entity.
+    claimed: HashMap<String, usize>,
+    dependencies: BTreeSet<Need>,
+    patterns: usize,
+    bytes: usize,
+}
+
+/// A file, however its host and repository are written.
+type Identity = (String, String, String, String);
+
+fn identity(source: &Source) -> Identity {
+    let Source { host, full_name, branch, path } = source;
+    (host.to_lowercase(), full_name.to_lowercase(), branch.clone(), path.clone())
+}
+
+#[derive(Debug, Clone)]
+enum Reached {
+    /// It is in, or will be in the next round.
+    Taken,
+    Missing,
+    Unreadable(String),
+}
+
+impl<'a> Run<'a> {
+    fn input<'b>(&self, source: &'b Source, text: &'b str, previous: &'b [Entity]) -> FileInput<'b>
+    where
+        'a: 'b,
+    {
+        let Given { source: root, text: root_text, allowed, gathered, .. } = *self.given;
+        let root = (source != root).then_some((root, root_text));
+        FileInput { source, text, root, allowed, previous, gathered }
+    }
+
+    /// Takes a processed file in, and its targets for later.
+    fn take(&mut self, source: Source, mut processed: ProcessedFile, depth: usize) {
+        let file = self.files.len();
+        self.dependencies.append(&mut processed.dependencies.clone());
+        let lost = self.claim(file, &source, &mut processed);
+        for target in processed.targets.iter().filter(|t| !lost.contains(&t.location)) {
+            self.queue.push_back((file, depth, target.clone()));
+        }
+        self.files.push(ExpandedFile { source, processed });
+    }
+
+    /// Lets go of the entities that an earlier file declares. A file that declares one well goes
+    /// before one that only keeps it from before.
+    fn claim(
+        &mut self,
+        file: usize,
+        source: &Source,
+        processed: &mut ProcessedFile,
+    ) -> BTreeSet<String> {
+        let mut lost = BTreeSet::new();
+        let entities = std::mem::take(&mut processed.entities);
+        for entity in entities {
+            let Some(&first) = self.claimed.get(&entity.entity_ref) else {
+                self.claimed.insert(entity.entity_ref.clone(), file);
+                processed.entities.push(entity);
+                continue;
+            };
+            let earlier = &mut self.files[first];
+            let held = &mut earlier.processed.entities;
+            let at = held.iter().position(|held| held.entity_ref == entity.entity_ref);
+            if entity.stale.is_none()
+                && let Some(at) = at.filter(|at| held[*at].stale.is_some())
+            {
+                held.remove(at);
+                self.claimed.insert(entity.entity_ref.clone(), file);
+                processed.entities.push(entity);
+                continue;
+            }
+            if entity.stale.is_none() {
+                let place = earlier.source.path.clone();
+                processed.problems.push(conflict(&entity, source, &place));
+            }
+            lost.insert(entity.entity_ref);
+        }
+        lost
+    }
+
+    fn follow(&mut self, file: usize, depth: usize, target: &Target) {
+        if depth == DEPTH_MAX {
+            let message = format!(
+                "`{}` is not followed: Locations may lead to Locations {DEPTH_MAX} times",
+                target.written
+            );
+            return self.problem(file, target, Code::TargetInvalid, message);
+        }
+        match &target.place {
+            Place::File(source) => self.file(file, depth, target, source),
+            Place::Glob(branch, glob) => self.glob(file, depth, target, branch, glob),
+        }
+    }
+
+    fn glob(&mut self, file: usize, depth: usize, target: &Target, branch: &BranchAt, glob: &Glob) {
+        self.patterns += glob.alternatives();
+        if self.patterns > PATTERNS_MAX {
+            let message = format!(
+                "`{}` is left out: a file may lead to {PATTERNS_MAX} patterns, alternatives in \
+                 braces counted one by one",
+                target.written
+            );
+            return self.problem(file, target, Code::TargetInvalid, message);
+        }
+        self.dependencies.insert(Need::Tree(branch.clone()));
+        let own = |source: &&Source| {
+            (&source.host, &source.full_name, &source.branch)
+                == (&branch.host, &branch.full_name, &branch.branch)
+        };
+        let paths: Vec<String> = match self.given.gathered.trees.get(branch) {
+            None => return,
+            Some(HeldTree::Paths(paths)) => paths.to_vec(),
+            Some(HeldTree::Missing) => Vec::new(),
+            Some(HeldTree::Unreadable(reason)) => {
+                let message = format!("the files for `{}` are not known: {reason}", target.written);
+                self.problem(file, target, Code::TargetUnreadable, message);
+                // Those that were there before are there still, as far as anybody knows.
+                self.given.previous.keys().filter(own).map(|s| s.path.clone()).collect()
+            }
+        };
+        let is_known =
+            !matches!(self.given.gathered.trees.get(branch), Some(HeldTree::Unreadable(_)));
+        let fitting: Vec<String> = paths.into_iter().filter(|path| glob.matches(path)).collect();
+        if fitting.is_empty() && is_known && !target.is_optional {
+            let message = format!("no file of {} fits `{}`", shown(branch), target.written);
+            self.problem(file, target, Code::TargetMissing, message);
+        }
+        for path in fitting {
+            let BranchAt { host, full_name, branch } = branch.clone();
+            self.file(file, depth, target, &Source { host, full_name, branch, path });
+        }
+    }
+
+    fn file(&mut self, file: usize, depth: usize, target: &Target, source: &Source) {
+        let identity = identity(source);
+        let reached = match self.reached.get(&identity) {
+            Some(reached) => reached.clone(),
+            None => {
+                if self.reached.len() > FILES_MAX {
+                    let message = format!(
+                        "`{}` is left out: a file may lead to {FILES_MAX} others",
+                        target.written
+                    );
+                    return self.problem(file, target, Code::TargetInvalid, message);
+                }
+                let reached = self.reach(depth, target, source);
+                self.reached.insert(identity, reached.clone());
+                reached
+            }
+        };
+        match reached {
+            Reached::Taken => {}
+            Reached::Missing if target.is_optional => {}
+            Reached::Missing => {
+                let Source { host, full_name, branch, path } = source.clone();
+                let place = shown(&BranchAt { host, full_name, branch });
+                let message = format!("there is no file {path} in {place}");
+                self.problem(file, target, Code::TargetMissing, message);
+            }
+            Reached::Unreadable(reason) => {
+                let message = format!("`{}` cannot be read: {reason}", target.written);
+                self.problem(file, target, Code::TargetUnreadable, message);
+            }
+        }
+    }
+
+    /// Takes a file in that no target led to before.
+    fn reach(&mut self, depth: usize, target: &Target, source: &Source) -> Reached {
+        self.dependencies.insert(Need::File(source.clone()));
+        let previous = self.given.previous.get(source).map_or(&[][..], Vec::as_slice);
+        let (mut processed, reached) = match self.given.gathered.files.get(source) {
+            None => return Reached::Taken,
+            Some(HeldFile::Missing) => return Reached::Missing,
+            Some(HeldFile::Unreadable(reason)) => {
+                let kept = keep_file(&self.input(source, "", previous), &unable(reason));
+                (kept, Reached::Unreadable(reason.clone()))
+            }
+            Some(HeldFile::Text(text)) if self.bytes + text.len() > BYTES_MAX => {
+                let reason = format!(
+                    "the files that {} leads to have more than {BYTES_MAX} bytes together",
+                    self.given.source.path
+                );
+                let kept = keep_file(&self.input(source, "", previous), &unable(&reason));
+                (kept, Reached::Unreadable(reason))
+            }
+            Some(HeldFile::Text(text)) => {
+                self.bytes += text.len();
+                let processed = (self.process)(&self.input(source, text, previous));
+                (processed, Reached::Taken)
+            }
+        };
+        for entity in &mut processed.entities {
+            entity.included_by = Some(target.location.clone());
+        }
+        self.take(source.clone(), processed, depth + 1);
+        reached
+    }
+
+    fn problem(&mut self, file: usize, target: &Target, code: Code, message: String) {
+        let ExpandedFile { source, processed } = &mut self.files[file];
+        processed.problems.push(Problem {
+            code,
+            path: source.path.clone(),
+            line: target.at.line,
+            column: target.at.column,
+            document: target.document,
+            entity_ref: Some(target.location.clone()),
+            message,
+        });
+    }
+
+    fn settle(self) -> Expanded {
+        let mut dependencies = self.dependencies;
+        let root = self.given.source;
+        dependencies.retain(|need| match need {
+            Need::File(source) => identity(source) != identity(root),
+            Need::Tree(_) => true,
+        });
+        let unmet = |need: &&Need| !self.given.gathered.has(need);
+        let needs = dependencies.iter().filter(unmet).cloned().collect();
+        Expanded { files: self.files, needs, dependencies }
+    }
+}
+
+fn conflict(entity: &Entity, source: &Source, place: &str) -> Problem {
+    Problem {
+        code: Code::Conflict,
+        path: source.path.clone(),
+        line: entity.line.max(1),
+        column: 1,
+        document: entity.document.max(1),
+        entity_ref: Some(entity.entity_ref.clone()),
+        message: format!("`{}` is declared in {place} too, which counts", entity.entity_ref),
+    }
+}
+
+/// Why the entities of a file are stale, in Backstage's words.
+fn unable(reason: &str) -> String {
+    format!("Error: Unable to read url, {reason}")
+}
+
+fn shown(branch: &BranchAt) -> String {
+    format!("{} on {}", branch.full_name, branch.branch)
+}

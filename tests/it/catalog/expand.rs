@@ -1,0 +1,382 @@
+//! Locations and what they lead to: files, circles, patterns, what is missing and what stays.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cuelight::catalog::{
+    AllowedKinds, BranchAt, Entity, Expanded, Gathered, Given, HeldFile, HeldTree, Need, Problem,
+    Source, expand, process_file,
+};
+
+use super::source;
+
+/// A repository `acme/cart` and what else can be read, as the reading side would find it.
+#[derive(Clone, Default)]
+struct World {
+    root: String,
+    files: BTreeMap<Source, HeldFile>,
+    trees: BTreeMap<BranchAt, HeldTree>,
+    previous: BTreeMap<Source, Vec<Entity>>,
+}
+
+impl World {
+    fn new(root: impl Into<String>) -> Self {
+        Self { root: root.into(), ..Self::default() }
+    }
+
+    fn held(mut self, path: &str, held: HeldFile) -> Self {
+        self.files.insert(at(path), held);
+        self
+    }
+
+    fn file(self, path: &str, text: impl Into<String>) -> Self {
+        let text: String = text.into();
+        self.held(path, HeldFile::Text(text.into()))
+    }
+
+    fn tree(mut self, paths: &[&str]) -> Self {
+        let paths: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
+        self.trees.insert(main(), HeldTree::Paths(paths.into()));
+        self
+    }
+
+    /// Whatever is not there is missing.
+    fn expand(&self) -> Expanded {
+        let mut gathered = Gathered::default();
+        for _ in 0..50 {
+            let expanded = self.once(&gathered);
+            let unmet: BTreeSet<Need> =
+                expanded.dependencies.iter().filter(|need| !gathered.has(need)).cloned().collect();
+            assert_eq!(expanded.needs, unmet, "needs are the dependencies that are not met");
+            if expanded.needs.is_empty() {
+                check_promises(&expanded);
+                assert_eq!(self.once(&gathered), expanded, "twice the same");
+                return expanded;
+            }
+            for need in expanded.needs {
+                match need {
+                    Need::File(source) => {
+                        let held = self.files.get(&source).cloned().unwrap_or(HeldFile::Missing);
+                        gathered.files.insert(source, held);
+                    }
+                    Need::Tree(branch) => {
+                        let held = self.trees.get(&branch).cloned().unwrap_or(HeldTree::Missing);
+                        gathered.trees.insert(branch, held);
+                    }
+                }
+            }
+        }
+        panic!("it needs more and more");
+    }
+
+    fn once(&self, gathered: &Gathered) -> Expanded {
+        let given = Given {
+            source: &source(),
+            text: &self.root,
+            allowed: &AllowedKinds::default(),
+            previous: &self.previous,
+            gathered,
+        };
+        expand(&given, process_file)
+    }
+
+    /// The same world after it was expanded once.
+    fn then(mut self, change: impl FnOnce(Self) -> Self) -> Expanded {
+        let expanded = self.expand();
+        let held = expanded.files.into_iter().map(|f| (f.source, f.processed.entities));
+        self.previous = held.collect();
+        change(self).expand()
+    }
+}
+
+fn check_promises(expanded: &Expanded) {
+    let mut refs = BTreeSet::new();
+    let mut sources = BTreeSet::new();
+    for file in &expanded.files {
+        assert!(sources.insert(&file.source), "{:?} counts twice", file.source);
+        for entity in &file.processed.entities {
+            assert!(refs.insert(&entity.entity_ref), "{} is held twice", entity.entity_ref);
+        }
+        for problem in &file.processed.problems {
+            assert_eq!(problem.path, file.source.path);
+            assert!(problem.line >= 1 && problem.column >= 1 && problem.document >= 1);
+        }
+    }
+    assert_eq!(expanded.files[0].source, source());
+    assert!(expanded.files[0].processed.entities[0].generated);
+    assert!(!expanded.dependencies.contains(&Need::File(source())), "the root is no dependency");
+}
+
+fn at(path: &str) -> Source {
+    Source { path: path.to_owned(), ..source() }
+}
+
+fn foreign(full_name: &str, branch: &str, path: &str) -> Source {
+    let full_name = full_name.to_owned();
+    Source { full_name, branch: branch.to_owned(), path: path.to_owned(), ..source() }
+}
+
+fn main() -> BranchAt {
+    let Source { host, full_name, branch, .. } = source();
+    BranchAt { host, full_name, branch }
+}
+
+fn location(name: &str, targets: &[&str]) -> String {
+    let targets: Vec<String> = targets.iter().map(|t| serde_json::json!(t).to_string()).collect();
+    format!(
+        "apiVersion: backstage.io/v1alpha1\nkind: Location\nmetadata: {{name: {name}}}\n\
+         spec:\n  targets: [{}]\n",
+        targets.join(", ")
+    )
+}
+
+fn optional(location: String) -> String {
+    location + "  presence: optional\n"
+}
+
+fn system(name: &str) -> String {
+    format!(
+        "apiVersion: backstage.io/v1alpha1\nkind: System\nmetadata: {{name: {name}}}\n\
+         spec: {{owner: web}}\n"
+    )
+}
+
+/// `path: name, name (stale)` for each file, the generated Location left out.
+fn shown(expanded: &Expanded) -> Vec<String> {
+    let entity = |entity: &Entity| {
+        let name = entity.body["metadata"]["name"].as_str().unwrap_or_default();
+        let stale = if entity.stale.is_some() { " (stale)" } else { "" };
+        format!("{name}{stale}")
+    };
+    let file = |file: &cuelight::catalog::ExpandedFile| {
+        let entities = file.processed.entities.iter().filter(|entity| !entity.generated);
+        let names: Vec<String> = entities.map(entity).collect();
+        format!("{}: {}", file.source.path, names.join(", "))
+    };
+    expanded.files.iter().map(file).collect()
+}
+
+fn problems(expanded: &Expanded) -> Vec<String> {
+    let all = expanded.files.iter().flat_map(|file| &file.processed.problems);
+    let show = |problem: &Problem| {
+        let Problem { code, path, line, column, message, .. } = problem;
+        format!("{path}:{line}:{column} {code}: {message}")
+    };
+    all.map(show).collect()
+}
+
+const ROOT: &str = "catalog-info.yaml";
+
+#[test]
+fn each_file_counts_once_nearest_to_the_root_first() {
+    let all = ["a.yaml", "b.yaml", "./a.yaml", "/a.yaml", "x/../a.yaml", ROOT];
+    let world = World::new(location("root", &all))
+        .file("a.yaml", location("a", &["b.yaml", "sub/c.yaml", ROOT]))
+        .file("b.yaml", location("b", &["a.yaml", "b.yaml"]))
+        .file("sub/c.yaml", location("c", &["../a.yaml", "d.yaml", "/catalog-info.yaml"]))
+        .file("sub/d.yaml", system("d"));
+    let expanded = world.expand();
+    assert_eq!(problems(&expanded), [""; 0]);
+    let expected =
+        ["catalog-info.yaml: root", "a.yaml: a", "b.yaml: b", "sub/c.yaml: c", "sub/d.yaml: d"];
+    assert_eq!(shown(&expanded), expected);
+    let includers: Vec<Option<&str>> = expanded
+        .files
+        .iter()
+        .map(|file| file.processed.entities.last().and_then(|e| e.included_by.as_deref()))
+        .collect();
+    let by = |name| Some(name);
+    assert_eq!(
+        includers,
+        [
+            None,
+            by("location:default/root"),
+            by("location:default/root"),
+            by("location:default/a"),
+            by("location:default/c")
+        ]
+    );
+    let files: Vec<Need> =
+        ["a.yaml", "b.yaml", "sub/c.yaml", "sub/d.yaml"].map(|path| Need::File(at(path))).into();
+    assert_eq!(expanded.dependencies, BTreeSet::from_iter(files));
+}
+
+#[test]
+fn included_entities_say_their_own_file_and_the_root() {
+    let url = "https://github.com/Other/Lib/blob/dev/x.yaml";
+    let world = World::new(location("root", &["dir/a.yaml", url]));
+    let mut world = world.file("dir/a.yaml", system("a"));
+    let text = system("x");
+    world.files.insert(foreign("Other/Lib", "dev", "x.yaml"), HeldFile::Text(text.as_str().into()));
+    let expanded = world.expand();
+    assert_eq!(problems(&expanded), [""; 0]);
+    let annotations = |file: usize| {
+        let entities = &expanded.files[file].processed.entities;
+        assert_eq!(entities.len(), 1, "no Location is made for an included file");
+        entities[0].body["metadata"]["annotations"].clone()
+    };
+    let base = "https://github.com/acme/cart";
+    assert_eq!(
+        annotations(1),
+        serde_json::json!({
+            "backstage.io/managed-by-location": format!("url:{base}/tree/main/dir/a.yaml"),
+            "backstage.io/managed-by-origin-location":
+                format!("url:{base}/blob/main/catalog-info.yaml"),
+            "backstage.io/view-url": format!("{base}/tree/main/dir/a.yaml"),
+            "backstage.io/edit-url": format!("{base}/edit/main/dir/a.yaml"),
+            "backstage.io/source-location": format!("url:{base}/tree/main/dir/"),
+        })
+    );
+    let other = annotations(2);
+    let expected = "url:https://github.com/Other/Lib/tree/dev/x.yaml";
+    assert_eq!(other["backstage.io/managed-by-location"], expected);
+    let origin = format!("url:{base}/blob/main/catalog-info.yaml");
+    assert_eq!(other["backstage.io/managed-by-origin-location"], origin);
+}
+
+#[test]
+fn what_is_missing_is_a_problem_where_it_is_wanted() {
+    let wanted = location("root", &["a.yaml", "gone.yaml"]) + "  target: first.yaml\n";
+    let expanded = World::new(&*wanted).file("a.yaml", system("a")).expand();
+    assert_eq!(shown(&expanded), ["catalog-info.yaml: root", "a.yaml: a"]);
+    let expected = [
+        "catalog-info.yaml:6:11 target-missing: there is no file first.yaml in acme/cart on main",
+        "catalog-info.yaml:5:23 target-missing: there is no file gone.yaml in acme/cart on main",
+    ];
+    assert_eq!(problems(&expanded), expected);
+    let expanded = World::new(optional(wanted)).file("a.yaml", system("a")).expand();
+    assert_eq!(problems(&expanded), [""; 0]);
+    assert_eq!(expanded.dependencies.len(), 3, "what is not there may come");
+}
+
+#[test]
+fn every_target_that_leads_to_what_is_missing_is_told() {
+    let world = World::new(location("root", &["a.yaml", "gone.yaml"]))
+        .file("a.yaml", location("a", &["gone.yaml"]));
+    let expected = [
+        "catalog-info.yaml:5:23 target-missing: there is no file gone.yaml in acme/cart on main",
+        "a.yaml:5:13 target-missing: there is no file gone.yaml in acme/cart on main",
+    ];
+    assert_eq!(problems(&world.expand()), expected);
+}
+
+#[test]
+fn what_goes_takes_its_entities_along_and_what_cannot_be_read_keeps_them() {
+    let world = World::new(location("root", &["a.yaml"]))
+        .file("a.yaml", format!("{}---\n{}", system("a"), location("more", &["b.yaml"])))
+        .file("b.yaml", system("b"));
+    let gone = world.clone().then(|world| world.held("a.yaml", HeldFile::Missing));
+    assert_eq!(shown(&gone), ["catalog-info.yaml: root"]);
+    let why = "no provider has the owner acme";
+    let away = world.then(|world| {
+        world.held("a.yaml", HeldFile::Unreadable(why.to_owned())).file("b.yaml", system("b2"))
+    });
+    let expected = ["catalog-info.yaml: root", "a.yaml: a (stale), more (stale)", "b.yaml: b2"];
+    assert_eq!(shown(&away), expected, "what a kept Location leads to is followed still");
+    let stale = away.files[1].processed.entities[0].stale.as_deref();
+    assert_eq!(stale, Some("Error: Unable to read url, no provider has the owner acme"));
+    let expected =
+        format!("catalog-info.yaml:5:13 target-unreadable: `a.yaml` cannot be read: {why}");
+    assert_eq!(problems(&away), [expected]);
+}
+
+#[test]
+fn a_broken_location_keeps_what_it_brought_in() {
+    let world = World::new(location("root", &["a.yaml"])).file("a.yaml", system("a"));
+    for broken in ["a: [", &location("root", &["a.yaml"]).replace("spec:", "spec:\n  type: 7")] {
+        let world = world.clone();
+        let after = world.then(|world| World { root: broken.to_owned(), ..world });
+        assert_eq!(shown(&after), ["catalog-info.yaml: root (stale)", "a.yaml: a"], "{broken}");
+    }
+    let after = world.then(|world| World { root: location("root", &[]), ..world });
+    assert_eq!(shown(&after), ["catalog-info.yaml: root"]);
+}
+
+#[test]
+fn of_two_files_that_declare_one_entity_the_first_counts() {
+    let world = World::new(location("root", &["a.yaml", "b.yaml"]) + "---\n" + &system("S"))
+        .file("a.yaml", system("s") + "---\n" + &system("t"))
+        .file("b.yaml", location("ROOT", &["never.yaml"]) + "---\n" + &system("t"));
+    let expanded = world.expand();
+    assert_eq!(shown(&expanded), ["catalog-info.yaml: root, S", "a.yaml: t", "b.yaml: "]);
+    let expected = [
+        "a.yaml:1:1 conflict: `system:default/s` is declared in catalog-info.yaml too, which \
+         counts",
+        "b.yaml:1:1 conflict: `location:default/root` is declared in catalog-info.yaml too, \
+         which counts",
+        "b.yaml:7:1 conflict: `system:default/t` is declared in a.yaml too, which counts",
+    ];
+    assert_eq!(problems(&expanded), expected);
+}
+
+#[test]
+fn an_entity_that_moves_while_its_old_file_is_broken_is_not_stale() {
+    let moved = location("root", &["a.yaml"]);
+    let world = World::new(moved.clone() + "---\n" + &system("s")).file("a.yaml", system("t"));
+    let after = world
+        .then(|world| World { root: moved + "---\na: [", ..world }.file("a.yaml", system("s")));
+    assert_eq!(shown(&after), ["catalog-info.yaml: root", "a.yaml: s"]);
+}
+
+#[test]
+fn kinds_that_are_not_allowed_are_not_allowed_in_included_files() {
+    let user = "apiVersion: backstage.io/v1alpha1\nkind: User\nmetadata: {name: jo}\n\
+                spec: {memberOf: []}\n---\n";
+    let world =
+        World::new(location("root", &["a.yaml"])).file("a.yaml", user.to_owned() + &system("a"));
+    let expanded = world.expand();
+    assert_eq!(shown(&expanded), ["catalog-info.yaml: root", "a.yaml: a"]);
+    assert!(problems(&expanded)[0].starts_with("a.yaml:2:7 kind-not-allowed"), "{expanded:?}");
+}
+
+#[test]
+fn patterns_need_the_tree_and_find_what_fits() {
+    let world = World::new(location("root", &["**/c.yaml", "x/*.yaml"]))
+        .tree(&["catalog-info.yaml", "x/a.yaml", "x/c.yaml", "x/y/c.yaml", ".github/c.yaml"])
+        .file("x/a.yaml", system("xa"))
+        .file("x/c.yaml", system("xc"))
+        .file("x/y/c.yaml", system("xyc"));
+    let expanded = world.expand();
+    assert_eq!(problems(&expanded), [""; 0]);
+    let expected = ["catalog-info.yaml: root", "x/c.yaml: xc", "x/y/c.yaml: xyc", "x/a.yaml: xa"];
+    assert_eq!(shown(&expanded), expected);
+    assert!(expanded.dependencies.contains(&Need::Tree(main())));
+    let none = World::new(location("root", &["z/*.yaml"])).tree(&["a.yaml"]).expand();
+    let expected =
+        "catalog-info.yaml:5:13 target-missing: no file of acme/cart on main fits `z/*.yaml`";
+    assert_eq!(problems(&none), [expected]);
+    let none = World::new(optional(location("root", &["z/*.yaml"]))).tree(&[]).expand();
+    assert_eq!(problems(&none), [""; 0]);
+    let none = World::new(location("root", &["z/*.yaml"])).expand();
+    assert_eq!(problems(&none), [expected], "of a branch that is not there");
+}
+
+#[test]
+fn while_a_tree_cannot_be_read_the_files_known_before_are_read() {
+    let world = World::new(location("root", &["x/*.yaml"]))
+        .tree(&["x/a.yaml", "x/b.yaml"])
+        .file("x/a.yaml", system("a"))
+        .file("x/b.yaml", system("b"));
+    let after = world.then(|mut world| {
+        let why = "too large".to_owned();
+        world.trees.insert(main(), HeldTree::Unreadable(why));
+        world.file("x/a.yaml", system("a2"))
+    });
+    assert_eq!(shown(&after), ["catalog-info.yaml: root", "x/a.yaml: a2", "x/b.yaml: b"]);
+    let expected = "catalog-info.yaml:5:13 target-unreadable: the files for `x/*.yaml` are not \
+                    known: too large";
+    assert_eq!(problems(&after), [expected]);
+}
+
+#[test]
+fn chains_and_numbers_of_files_have_limits() {
+    let mut world = World::new(location("l0", &["1.yaml"]));
+    for n in 1..=12 {
+        let next = format!("{}.yaml", n + 1);
+        world = world.file(&format!("{n}.yaml"), location(&format!("l{n}"), &[&next]));
+    }
+    let expanded = world.expand();
+    assert_eq!(expanded.files.len(), cuelight::catalog::expand::DEPTH_MAX + 1);
+    let problems = problems(&expanded);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].starts_with("10.yaml:5:13 target-invalid: `11.yaml` is not followed"));
+}
