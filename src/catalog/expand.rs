@@ -212,7 +212,7 @@ impl<'a> Run<'a> {
             Some(HeldTree::Missing) => Vec::new(),
             Some(HeldTree::Unreadable(reason)) => {
                 let message = format!("the files for `{}` are not known: {reason}", target.written);
-                self.problem(file, target, Code::TargetUnreadable, message);
+                self.problem(file, target, Code::FileUnreadable, message);
                 // Those that were there before are there still, as far as anybody knows.
                 self.given.previous.keys().filter(own).map(|s| s.path.clone()).collect()
             }
@@ -258,7 +258,7 @@ impl<'a> Run<'a> {
             }
             Reached::Unreadable(reason) => {
                 let message = format!("`{}` cannot be read: {reason}", target.written);
-                self.problem(file, target, Code::TargetUnreadable, message);
+                self.problem(file, target, Code::FileUnreadable, message);
             }
         }
     }

@@ -22,6 +22,7 @@ pub mod location_ref;
 pub mod locations;
 pub mod merge;
 pub mod page;
+pub mod placeholder;
 pub mod postings;
 pub mod problem;
 pub mod process;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub enum Code {
     /// The document is not YAML.
     YamlSyntax,
-    /// The file is larger than is read, or not text.
+    /// The file, or one that a Location names, is there but cannot be read.
     FileUnreadable,
     /// The document is no entity: `apiVersion`, `kind` or `metadata.name` is missing or wrong.
     Envelope,
@@ -24,8 +24,8 @@ pub enum Code {
     TargetInvalid,
     /// There is no such file as a Location names, or nothing fits its pattern.
     TargetMissing,
-    /// What a Location names may be there, but cannot be read.
-    TargetUnreadable,
+    /// A placeholder cannot be replaced by what it names.
+    Placeholder,
     /// The same ref occurs twice in one file; the last one counts.
     Duplicate,
     /// Another repository claimed the ref first.
@@ -34,7 +34,7 @@ pub enum Code {
 
 impl Code {
     /// Every code; `docs/problems.md` has a section for each.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::YamlSyntax,
         Self::FileUnreadable,
         Self::Envelope,
@@ -42,6 +42,8 @@ impl Code {
         Self::UnknownKind,
         Self::KindNotAllowed,
         Self::TargetInvalid,
+        Self::TargetMissing,
+        Self::Placeholder,
         Self::Duplicate,
         Self::Conflict,
     ];
@@ -62,7 +64,7 @@ impl Code {
             Self::KindNotAllowed => "kind-not-allowed",
             Self::TargetInvalid => "target-invalid",
             Self::TargetMissing => "target-missing",
-            Self::TargetUnreadable => "target-unreadable",
+            Self::Placeholder => "placeholder",
             Self::Duplicate => "duplicate",
             Self::Conflict => "conflict",
         }
@@ -79,7 +81,7 @@ impl Code {
             Self::KindNotAllowed => "The rules of the catalog do not allow files to declare it.",
             Self::TargetInvalid => "A Location names what is no file that may be read.",
             Self::TargetMissing => "A Location names a file that is not there.",
-            Self::TargetUnreadable => "A Location names a file that cannot be read.",
+            Self::Placeholder => "A value that stands in another file cannot be put in.",
             Self::Duplicate => "Two documents of one file declare the same entity.",
             Self::Conflict => "Another file declared the same entity first.",
         }

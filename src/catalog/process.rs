@@ -2,9 +2,10 @@
 //!
 //! A file is never all or nothing: its good documents go in, each bad one is a problem. What a bad
 //! document held before stays as it was, marked as stale; what no document holds any more goes.
-//! What its Locations point to is worked out here, and read and followed by `expand`.
+//! Placeholders (`$text`) are replaced as far as their files have been read. What its Locations
+//! point to is worked out here, and followed by `expand`.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -12,10 +13,11 @@ use serde_json::Value;
 use super::annotations::{FileUrls, annotate, generated_location, relocate};
 use super::kinds;
 use super::locations::{self, Target};
+use super::placeholder::{Placeholders, Shelf};
 use super::refs::EntityRef;
 use super::validate::{self, Fault};
 use super::yaml::{self, Document, Node, Position};
-use super::{Code, Entity, Gathered, Need, Problem, ProcessedFile, Relation, Source};
+use super::{Code, Entity, Gathered, Problem, ProcessedFile, Relation, Source};
 
 /// Which rules this code follows. It is part of the fingerprint of a stored file: whoever changes
 /// what a text becomes raises it, and every file is processed again.
@@ -145,12 +147,14 @@ struct Run<'a> {
     /// Why some document may hold any entity of the file, when there is such a one.
     unidentified: Option<String>,
     problems: Vec<Problem>,
-    dependencies: BTreeSet<Need>,
+    placeholders: Placeholders<'a>,
 }
 
 impl<'a> Run<'a> {
     fn new(input: &'a FileInput<'a>) -> Self {
         let urls = FileUrls::of(input.source, input.near().1);
+        let FileInput { source, text, root, gathered, .. } = *input;
+        let shelf = Shelf { file: (source, text), root, gathered };
         Self {
             input,
             location: generated_location(input.source, &urls),
@@ -161,7 +165,7 @@ impl<'a> Run<'a> {
             disallowed: HashSet::new(),
             unidentified: None,
             problems: Vec::new(),
-            dependencies: BTreeSet::new(),
+            placeholders: Placeholders::new(shelf),
         }
     }
 
@@ -169,7 +173,8 @@ impl<'a> Run<'a> {
         self.keep();
         self.entities.sort_by_key(|entity| entity.document);
         let targets = self.targets();
-        let Self { mut entities, problems, location, dependencies, .. } = self;
+        let Self { mut entities, problems, location, placeholders, .. } = self;
+        let dependencies = placeholders.dependencies;
         if self.input.root.is_none() {
             entities.insert(0, location);
         }
@@ -186,13 +191,19 @@ impl<'a> Run<'a> {
                 return;
             }
         };
-        let validate::Validation { mut faults, entity_ref, identified, mut relations } =
-            validate::validate(root);
-        if let Some(name) = &entity_ref
+        if let Some(name) = &validate::read_ref(root)
             && self.refuses_kind(document, root, name)
         {
             return;
         }
+        let (replaced, unreplaced) = match validate::has_envelope(root) {
+            true => self.placeholders.replace(root),
+            false => (None, Vec::new()),
+        };
+        let root = replaced.as_ref().unwrap_or(root);
+        let validate::Validation { mut faults, entity_ref, identified, mut relations } =
+            validate::validate(root);
+        faults.splice(0..0, unreplaced);
         faults.extend(validate::annotations_not_an_object(root));
         let name = match entity_ref {
             Some(name) if faults.is_empty() => name,

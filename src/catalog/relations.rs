@@ -6,6 +6,7 @@
 use super::Relation;
 use super::kinds::Kind;
 use super::refs::{EntityRef, RefError};
+use super::shape::is_placeholder;
 use super::yaml::{Node, NodeValue};
 
 /// A value that is no ref.
@@ -41,7 +42,7 @@ pub fn declared(root: &Node, kind: &Kind, name: &EntityRef) -> (Vec<Relation>, V
         };
         // Lists are sorted before they are read: the first that is bad is the first in order.
         items.sort_by_key(|(_, item)| item.as_str());
-        for (path, item) in items {
+        for (path, item) in items.into_iter().filter(|(_, item)| !is_placeholder(item)) {
             match parse(item, field.default_kind.as_deref(), &name.namespace) {
                 Ok(target) => {
                     let target = target.to_string();
@@ -126,6 +127,12 @@ mod tests {
             &["domain:shop/big hasPart domain:shop/me", "domain:shop/me partOf domain:shop/big"],
         );
         check("Location", "{target: ./x, owner: nobody}", &[]);
+    }
+
+    #[test]
+    fn what_stands_in_another_file_points_nowhere_yet() {
+        check("System", "{owner: {$text: ./owner.txt}}", &[]);
+        check("Component", "{dependsOn: [{$text: a}, {$other: a}]}", &["spec/dependsOn/1: Error"]);
     }
 
     #[test]

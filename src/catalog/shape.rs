@@ -170,7 +170,8 @@ fn may_be_placeholder(path: &[String]) -> bool {
     }
 }
 
-fn is_placeholder(node: &Node) -> bool {
+/// Whether a value stands in another file, which has not been read or cannot be.
+pub(super) fn is_placeholder(node: &Node) -> bool {
     let NodeValue::Map(entries) = &node.value else { return false };
     let [(key, value)] = entries.as_slice() else { return false };
     matches!(key.text.as_str(), "$text" | "$json" | "$yaml") && value.as_str().is_some()

@@ -266,10 +266,8 @@ mod tests {
         check(" \n a.yaml ", "dir/a.yaml");
         check(r"sub\b.yaml", "dir/sub/b.yaml");
         check(r".\..\b.yaml", "b.yaml");
-        check(
-            "a:b.yaml",
-            "`a:b.yaml` is not the address of a file in a repository, such as https://github.com/OWNER/NAME/blob/BRANCH/PATH",
-        );
+        let colon = file("a:b.yaml", &source("a/b", "main", "c.yaml"), &[]);
+        assert_eq!(colon, Err(NoPlace::NotAFile("a:b.yaml".into())));
     }
 
     #[test]

@@ -114,6 +114,11 @@ pub fn validate(root: &Node) -> Validation {
     Validation { faults: checks.faults, entity_ref, identified, relations }
 }
 
+/// Whether a document is an entity at all: it has an `apiVersion`, a `kind` and a name.
+pub fn has_envelope(root: &Node) -> bool {
+    not_an_object(root).is_none() && check_fields(root, &SCHEMAS.envelope).is_empty()
+}
+
 /// Keys that differ only in case: allowed, but Backstage never shows such an entity, and a filter
 /// cannot tell them apart.
 pub fn keys_differing_in_case(root: &Node) -> Vec<Fault> {
@@ -161,7 +166,8 @@ fn not_an_object(root: &Node) -> Option<Fault> {
     })
 }
 
-fn read_ref(root: &Node) -> Option<EntityRef> {
+/// What a document calls itself.
+pub fn read_ref(root: &Node) -> Option<EntityRef> {
     let metadata = root.get("metadata")?;
     let text = |node: Option<&Node>| {
         node.and_then(Node::as_str).filter(|text| !text.is_empty()).map(str::to_owned)

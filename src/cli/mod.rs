@@ -6,6 +6,7 @@
 mod client;
 mod explain;
 mod healthcheck;
+mod nearby;
 mod queue;
 mod reach;
 mod scan;

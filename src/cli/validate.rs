@@ -9,7 +9,7 @@ mod json;
 mod sarif;
 mod text;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Component, Path, PathBuf};
@@ -17,8 +17,9 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 
+use super::nearby::{self, Nearby};
 use crate::catalog::yaml::TEXT_BYTES_MAX;
-use crate::catalog::{AllowedKinds, Code, Problem, Source, process_alone};
+use crate::catalog::{AllowedKinds, Code, Problem};
 
 /// The names that catalog files have in a directory.
 const FILE_NAMES: [&str; 2] = ["catalog-info.yaml", "catalog-info.yml"];
@@ -98,7 +99,8 @@ impl Root {
 /// Checks files, in directories all catalog files below them, and `input` where the path is `-`.
 pub fn check(paths: &[PathBuf], allowed: &AllowedKinds, input: &mut dyn Read) -> Report {
     let report = Report::default();
-    let mut check = Check { allowed, input, report, claims: HashMap::new() };
+    let (seen, claims) = (HashSet::new(), HashMap::new());
+    let mut check = Check { allowed, input, report, seen, claims };
     for path in paths {
         check.path(path);
     }
@@ -129,6 +131,8 @@ struct Check<'a> {
     allowed: &'a AllowedKinds,
     input: &'a mut dyn Read,
     report: Report,
+    /// Every file that was checked, by its real path.
+    seen: HashSet<PathBuf>,
     /// Where each entity was declared first: file and line.
     claims: HashMap<String, (PathBuf, u32)>,
 }
@@ -149,27 +153,33 @@ impl Check<'_> {
     }
 
     fn file(&mut self, path: &Path) {
-        self.report.files += 1;
         let text = match self.read(path) {
             Ok(text) => text,
-            Err(reason) => return self.unreadable(path, reason),
+            Err(reason) => {
+                self.report.files += 1;
+                return self.unreadable(path, reason);
+            }
         };
-        // What the annotations will say does not matter here.
-        let source = Source {
-            host: "github.com".into(),
-            full_name: "owner/name".into(),
-            branch: "main".into(),
-            path: path.display().to_string(),
-        };
-        let processed = process_alone(&source, &text, self.allowed, &[]);
+        for file in nearby::read(path, &text, self.allowed) {
+            self.checked(file);
+        }
+    }
+
+    /// Takes in the problems of a file, unless that has been done.
+    fn checked(&mut self, file: Nearby) {
+        let Nearby { path, real, text, processed } = file;
+        if !self.seen.insert(real) {
+            return;
+        }
+        self.report.files += 1;
         let mut problems = processed.problems;
         for entity in processed.entities.iter().filter(|entity| !entity.generated) {
-            let here = (path.to_owned(), entity.line);
+            let here = (path.clone(), entity.line);
             let (first, line) = self.claims.entry(entity.entity_ref.clone()).or_insert(here);
-            if first != path {
+            if *first != path {
                 problems.push(Problem {
                     code: Code::Conflict,
-                    path: source.path.clone(),
+                    path: path.display().to_string(),
                     line: entity.line,
                     column: 1,
                     document: entity.document,
@@ -183,7 +193,7 @@ impl Check<'_> {
             }
         }
         problems.sort_by_key(|problem| (problem.line, problem.column));
-        let text: Arc<str> = text.strip_prefix('\u{feff}').unwrap_or(&text).into();
+        let text: Arc<str> = text.strip_prefix('\u{feff}').unwrap_or(&*text).into();
         let finding = |problem| Finding { problem, text: Some(Arc::clone(&text)) };
         self.report.findings.extend(problems.into_iter().map(finding));
     }

@@ -164,6 +164,26 @@ impl Node {
         }
     }
 
+    /// A value that stands at one place; numbers as in a text.
+    pub fn from_json(value: &Value, at: Position) -> Self {
+        let value = match value {
+            Value::Null => NodeValue::Null,
+            Value::Bool(value) => NodeValue::Bool(*value),
+            Value::Number(number) => scalar::resolve_plain(&number.to_string(), false),
+            Value::String(text) => NodeValue::String(text.clone()),
+            Value::Array(items) => {
+                NodeValue::List(items.iter().map(|item| Self::from_json(item, at)).collect())
+            }
+            Value::Object(entries) => {
+                let entry = |(key, value): (&String, &Value)| {
+                    (Key { at, text: key.clone() }, Self::from_json(value, at))
+                };
+                NodeValue::Map(entries.iter().map(entry).collect())
+            }
+        };
+        Self { at, value }
+    }
+
     /// The same value without its places.
     pub fn to_json(&self) -> Value {
         match &self.value {

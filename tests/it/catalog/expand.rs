@@ -1,168 +1,10 @@
 //! Locations and what they lead to: files, circles, patterns, what is missing and what stays.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use cuelight::catalog::{
-    AllowedKinds, BranchAt, Entity, Expanded, Gathered, Given, HeldFile, HeldTree, Need, Problem,
-    Source, expand, process_file,
-};
+use cuelight::catalog::{HeldFile, HeldTree, Need};
 
-use super::source;
-
-/// A repository `acme/cart` and what else can be read, as the reading side would find it.
-#[derive(Clone, Default)]
-struct World {
-    root: String,
-    files: BTreeMap<Source, HeldFile>,
-    trees: BTreeMap<BranchAt, HeldTree>,
-    previous: BTreeMap<Source, Vec<Entity>>,
-}
-
-impl World {
-    fn new(root: impl Into<String>) -> Self {
-        Self { root: root.into(), ..Self::default() }
-    }
-
-    fn held(mut self, path: &str, held: HeldFile) -> Self {
-        self.files.insert(at(path), held);
-        self
-    }
-
-    fn file(self, path: &str, text: impl Into<String>) -> Self {
-        let text: String = text.into();
-        self.held(path, HeldFile::Text(text.into()))
-    }
-
-    fn tree(mut self, paths: &[&str]) -> Self {
-        let paths: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
-        self.trees.insert(main(), HeldTree::Paths(paths.into()));
-        self
-    }
-
-    /// Whatever is not there is missing.
-    fn expand(&self) -> Expanded {
-        let mut gathered = Gathered::default();
-        for _ in 0..50 {
-            let expanded = self.once(&gathered);
-            let unmet: BTreeSet<Need> =
-                expanded.dependencies.iter().filter(|need| !gathered.has(need)).cloned().collect();
-            assert_eq!(expanded.needs, unmet, "needs are the dependencies that are not met");
-            if expanded.needs.is_empty() {
-                check_promises(&expanded);
-                assert_eq!(self.once(&gathered), expanded, "twice the same");
-                return expanded;
-            }
-            for need in expanded.needs {
-                match need {
-                    Need::File(source) => {
-                        let held = self.files.get(&source).cloned().unwrap_or(HeldFile::Missing);
-                        gathered.files.insert(source, held);
-                    }
-                    Need::Tree(branch) => {
-                        let held = self.trees.get(&branch).cloned().unwrap_or(HeldTree::Missing);
-                        gathered.trees.insert(branch, held);
-                    }
-                }
-            }
-        }
-        panic!("it needs more and more");
-    }
-
-    fn once(&self, gathered: &Gathered) -> Expanded {
-        let given = Given {
-            source: &source(),
-            text: &self.root,
-            allowed: &AllowedKinds::default(),
-            previous: &self.previous,
-            gathered,
-        };
-        expand(&given, process_file)
-    }
-
-    /// The same world after it was expanded once.
-    fn then(mut self, change: impl FnOnce(Self) -> Self) -> Expanded {
-        let expanded = self.expand();
-        let held = expanded.files.into_iter().map(|f| (f.source, f.processed.entities));
-        self.previous = held.collect();
-        change(self).expand()
-    }
-}
-
-fn check_promises(expanded: &Expanded) {
-    let mut refs = BTreeSet::new();
-    let mut sources = BTreeSet::new();
-    for file in &expanded.files {
-        assert!(sources.insert(&file.source), "{:?} counts twice", file.source);
-        for entity in &file.processed.entities {
-            assert!(refs.insert(&entity.entity_ref), "{} is held twice", entity.entity_ref);
-        }
-        for problem in &file.processed.problems {
-            assert_eq!(problem.path, file.source.path);
-            assert!(problem.line >= 1 && problem.column >= 1 && problem.document >= 1);
-        }
-    }
-    assert_eq!(expanded.files[0].source, source());
-    assert!(expanded.files[0].processed.entities[0].generated);
-    assert!(!expanded.dependencies.contains(&Need::File(source())), "the root is no dependency");
-}
-
-fn at(path: &str) -> Source {
-    Source { path: path.to_owned(), ..source() }
-}
-
-fn foreign(full_name: &str, branch: &str, path: &str) -> Source {
-    let full_name = full_name.to_owned();
-    Source { full_name, branch: branch.to_owned(), path: path.to_owned(), ..source() }
-}
-
-fn main() -> BranchAt {
-    let Source { host, full_name, branch, .. } = source();
-    BranchAt { host, full_name, branch }
-}
-
-fn location(name: &str, targets: &[&str]) -> String {
-    let targets: Vec<String> = targets.iter().map(|t| serde_json::json!(t).to_string()).collect();
-    format!(
-        "apiVersion: backstage.io/v1alpha1\nkind: Location\nmetadata: {{name: {name}}}\n\
-         spec:\n  targets: [{}]\n",
-        targets.join(", ")
-    )
-}
-
-fn optional(location: String) -> String {
-    location + "  presence: optional\n"
-}
-
-fn system(name: &str) -> String {
-    format!(
-        "apiVersion: backstage.io/v1alpha1\nkind: System\nmetadata: {{name: {name}}}\n\
-         spec: {{owner: web}}\n"
-    )
-}
-
-/// `path: name, name (stale)` for each file, the generated Location left out.
-fn shown(expanded: &Expanded) -> Vec<String> {
-    let entity = |entity: &Entity| {
-        let name = entity.body["metadata"]["name"].as_str().unwrap_or_default();
-        let stale = if entity.stale.is_some() { " (stale)" } else { "" };
-        format!("{name}{stale}")
-    };
-    let file = |file: &cuelight::catalog::ExpandedFile| {
-        let entities = file.processed.entities.iter().filter(|entity| !entity.generated);
-        let names: Vec<String> = entities.map(entity).collect();
-        format!("{}: {}", file.source.path, names.join(", "))
-    };
-    expanded.files.iter().map(file).collect()
-}
-
-fn problems(expanded: &Expanded) -> Vec<String> {
-    let all = expanded.files.iter().flat_map(|file| &file.processed.problems);
-    let show = |problem: &Problem| {
-        let Problem { code, path, line, column, message, .. } = problem;
-        format!("{path}:{line}:{column} {code}: {message}")
-    };
-    all.map(show).collect()
-}
+use super::world::{World, at, foreign, location, main, optional, problems, shown, system};
 
 const ROOT: &str = "catalog-info.yaml";
 
@@ -275,7 +117,7 @@ fn what_goes_takes_its_entities_along_and_what_cannot_be_read_keeps_them() {
     let stale = away.files[1].processed.entities[0].stale.as_deref();
     assert_eq!(stale, Some("Error: Unable to read url, no provider has the owner acme"));
     let expected =
-        format!("catalog-info.yaml:5:13 target-unreadable: `a.yaml` cannot be read: {why}");
+        format!("catalog-info.yaml:5:13 file-unreadable: `a.yaml` cannot be read: {why}");
     assert_eq!(problems(&away), [expected]);
 }
 
@@ -362,7 +204,7 @@ fn while_a_tree_cannot_be_read_the_files_known_before_are_read() {
         world.file("x/a.yaml", system("a2"))
     });
     assert_eq!(shown(&after), ["catalog-info.yaml: root", "x/a.yaml: a2", "x/b.yaml: b"]);
-    let expected = "catalog-info.yaml:5:13 target-unreadable: the files for `x/*.yaml` are not \
+    let expected = "catalog-info.yaml:5:13 file-unreadable: the files for `x/*.yaml` are not \
                     known: too large";
     assert_eq!(problems(&after), [expected]);
 }

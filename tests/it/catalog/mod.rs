@@ -3,8 +3,10 @@
 mod documented;
 mod expand;
 mod mutations;
+mod placeholders;
 mod process;
 mod validate;
+mod world;
 mod yaml;
 
 use std::path::{Path, PathBuf};
