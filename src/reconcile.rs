@@ -61,11 +61,7 @@ pub struct Processing {
 impl Processing {
     /// Processing by `process` under these kinds.
     pub fn new(process: ProcessFile, allowed: AllowedKinds) -> Self {
-        let kind = |(kind, spec_type): &(String, Option<String>)| {
-            format!("{kind}/{}", spec_type.as_deref().unwrap_or("*"))
-        };
-        let kinds: Vec<String> = allowed.0.iter().map(kind).collect();
-        let fingerprint = format!("{PROCESSING_VERSION}:{}", kinds.join(",")).into();
+        let fingerprint = format!("{PROCESSING_VERSION}:{}", allowed.fingerprint()).into();
         Self { process, allowed: Arc::new(allowed), fingerprint }
     }
 }

@@ -41,15 +41,21 @@ impl View {
         found
     }
 
-    /// The Location of the file an entity stands in, or where that has none, of the file that led
-    /// to it.
+    /// The Location whose target the file of an entity is, else the one that stands for the file,
+    /// else for the file that led to it.
     fn parent(&self, entity: &ViewEntity) -> Option<&Arc<ViewEntity>> {
         if entity.is_generated() {
             return None;
         }
-        [MANAGED_BY_LOCATION, MANAGED_BY_ORIGIN_LOCATION]
-            .iter()
-            .find_map(|annotation| self.location_named(entity, annotation))
+        let includer = entity.claim.included_by.as_deref();
+        // Another repository may have claimed its ref first; then it did not lead here.
+        let own = |location: &&Arc<ViewEntity>| location.repository() == entity.repository();
+        let includer = includer.and_then(|includer| self.entity(includer)).filter(own);
+        includer.or_else(|| {
+            [MANAGED_BY_LOCATION, MANAGED_BY_ORIGIN_LOCATION]
+                .iter()
+                .find_map(|annotation| self.location_named(entity, annotation))
+        })
     }
 
     /// The generated Location that an entity came from in the end.

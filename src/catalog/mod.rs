@@ -29,6 +29,7 @@ pub mod process;
 pub mod query;
 pub mod refs;
 pub mod relations;
+pub mod rules;
 pub mod search;
 pub mod select;
 pub mod shape;
@@ -50,9 +51,8 @@ pub use expand::{Expanded, ExpandedFile, Given, expand};
 pub use gathered::{BranchAt, Gathered, HeldFile, HeldTree, Need};
 pub use merge::{FileEntry, RepoEntry, RepoId};
 pub use problem::{Code, Problem};
-pub use process::{
-    AllowedKinds, FileInput, PROCESSING_VERSION, ProcessFile, process_alone, process_file,
-};
+pub use process::{FileInput, PROCESSING_VERSION, ProcessFile, process_alone, process_file};
+pub use rules::AllowedKinds;
 pub use view::View;
 
 /// Where a catalog file lies.

@@ -15,6 +15,7 @@ use super::kinds;
 use super::locations::{self, Target};
 use super::placeholder::{Placeholders, Shelf};
 use super::refs::EntityRef;
+use super::rules::AllowedKinds;
 use super::validate::{self, Fault};
 use super::yaml::{self, Document, Node, Position};
 use super::{Code, Entity, Gathered, Problem, ProcessedFile, Relation, Source};
@@ -32,43 +33,6 @@ pub const MESSAGE_CHARS_MAX: usize = 1000;
 
 /// Longest ref that a problem shows. A valid one has at most 191 characters.
 const REF_BYTES_MAX: usize = 600;
-
-/// Which kinds are allowed: `(kind, spec.type)` in lower case, any type where `None`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AllowedKinds(pub Vec<(String, Option<String>)>);
-
-/// Without `catalog.rules`: the kinds that say what there is. User, Group and Template say who
-/// may do what, so they have to be allowed by name.
-impl Default for AllowedKinds {
-    fn default() -> Self {
-        let kinds = ["component", "api", "resource", "system", "domain", "location"];
-        Self(kinds.map(|kind| (kind.to_owned(), None)).into())
-    }
-}
-
-impl AllowedKinds {
-    /// Whether an entity of this kind and `spec.type` may be declared; case does not count.
-    pub fn allows(&self, kind: &str, spec_type: Option<&str>) -> bool {
-        let (kind, spec_type) = (kind.to_lowercase(), spec_type.map(str::to_lowercase));
-        self.0.iter().any(|(allowed_kind, allowed_type)| {
-            *allowed_kind == kind && (allowed_type.is_none() || *allowed_type == spec_type)
-        })
-    }
-
-    /// The line that would allow the kind too, for the configuration.
-    fn line_to_add(&self, kind: &str) -> String {
-        let known = |kind: &str| {
-            kinds::find_ignoring_case(kind).map_or_else(|| kind.to_owned(), |k| k.kind.clone())
-        };
-        // Rules of one's own replace the default, so what it allows has to be said again.
-        let mut allow: Vec<String> = Vec::new();
-        if *self == Self::default() {
-            allow.extend(self.0.iter().map(|(kind, _)| known(kind)));
-        }
-        allow.push(known(kind));
-        format!("- allow: [{}]", allow.join(", "))
-    }
-}
 
 /// One file to process.
 #[derive(Debug, Clone, Copy)]
@@ -220,7 +184,9 @@ impl<'a> Run<'a> {
     /// Whether `catalog.rules` forbid the kind; then that is the only problem shown.
     fn refuses_kind(&mut self, document: &Document, root: &Node, name: &EntityRef) -> bool {
         let spec_type = root.get("spec").and_then(|spec| spec.get("type")).and_then(Node::as_str);
-        if kinds::find(&name.kind).is_none() || self.input.allowed.allows(&name.kind, spec_type) {
+        if kinds::find(&name.kind).is_none()
+            || self.input.allowed.allows(&name.kind, spec_type, &self.urls.origin)
+        {
             return false;
         }
         let message = format!(
@@ -366,7 +332,7 @@ impl<'a> Run<'a> {
 
     fn still_allowed(&self, entity: &Entity) -> bool {
         let kind = entity.body["kind"].as_str().unwrap_or_default();
-        self.input.allowed.allows(kind, entity.body["spec"]["type"].as_str())
+        self.input.allowed.allows(kind, entity.body["spec"]["type"].as_str(), &self.urls.origin)
     }
 
     fn fault(

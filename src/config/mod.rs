@@ -25,6 +25,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::catalog::AllowedKinds;
+use crate::catalog::rules::{KindRule, LocationRule};
 
 pub use error::{ConfigError, ConfigErrors, Origin, Source, SourceKind};
 pub use load::{LoadArgs, Loaded};
@@ -262,10 +263,12 @@ impl Rules {
     /// The rules as the catalog knows them.
     pub fn allowed_kinds(&self) -> AllowedKinds {
         let Some(rules) = &self.rules else { return AllowedKinds::default() };
-        let lower = |kind: &AllowedKind| {
-            (kind.kind.to_lowercase(), kind.spec_type.as_deref().map(str::to_lowercase))
+        let kind = |kind: &AllowedKind| (kind.kind.clone(), kind.spec_type.clone());
+        let rule = |rule: &Rule| KindRule {
+            kinds: rule.allow.iter().map(kind).collect(),
+            locations: rule.locations.clone(),
         };
-        AllowedKinds(rules.iter().flat_map(|rule| &rule.allow).map(lower).collect())
+        AllowedKinds::new(rules.iter().map(rule).collect())
     }
 }
 
@@ -274,6 +277,8 @@ impl Rules {
 pub struct Rule {
     /// `allow`
     pub allow: Vec<AllowedKind>,
+    /// `locations`: where it holds; everywhere when nothing is said.
+    pub locations: Option<Vec<LocationRule>>,
 }
 
 /// One allowance of a rule; compared without regard to case.

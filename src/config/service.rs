@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use url::Url;
 
 use super::reader::{Item, Keys, Reader, Section};
+use crate::catalog::rules::{LocationRule, TargetRule};
+
 use super::{AllowedKind, InternalAuth, Log, LogFormat, Rule, Rules, Server, Webhooks};
 
 /// Most workers: each holds one call to GitHub, which stops serving at a hundred at a time.
@@ -164,37 +166,58 @@ pub fn log(reader: &Reader<'_>, root: &Section<'_>) -> Option<Log> {
 
 /// `catalog.rules`
 pub fn rules(reader: &Reader<'_>, catalog: &Section<'_>) -> Option<Rules> {
+    if let Some(locations) = catalog.get("locations") {
+        let message = format!(
+            "`{}` has no effect here, with the rules in it: only what providers find is read",
+            locations.path
+        );
+        reader.warn(&locations.tree.origin, message);
+    }
     let Some(item) = catalog.get("rules") else { return Some(Rules::default()) };
     if !item.is_list() {
         return reader.wrong(&item, "expected a list of rules");
     }
-    let rules: Vec<Option<Option<Rule>>> = item.each().iter().map(|i| rule(reader, i)).collect();
-    let rules: Option<Vec<Option<Rule>>> = rules.into_iter().collect();
-    Some(Rules { rules: Some(rules?.into_iter().flatten().collect()) })
+    let rules: Vec<Option<Rule>> = item.each().iter().map(|i| rule(reader, i)).collect();
+    Some(Rules { rules: Some(rules.into_iter().collect::<Option<_>>()?) })
 }
 
-/// The outer `None` is an error, the inner one a rule of Backstage's that allows nothing here.
-fn rule(reader: &Reader<'_>, item: &Item<'_>) -> Option<Option<Rule>> {
-    let keys = Keys {
-        known: &["allow"],
-        refused: &[("locations", "is not built yet; a rule holds for every location")],
-    };
-    let section = reader.section(item, keys)?;
-    if section.get("locations").is_some() {
-        // To take the rule without its limits would allow more than its author did.
-        reader.warn(
-            section.origin,
-            format!("`{}` is left out: `locations` is not built yet", item.path),
-        );
-        return Some(None);
-    }
+fn rule(reader: &Reader<'_>, item: &Item<'_>) -> Option<Rule> {
+    let section = reader.section(item, Keys::only(&["allow", "locations"]))?;
     let allow = reader.required(&section, "allow")?;
     if !allow.is_list() {
         return reader.wrong(&allow, "expected a list of kinds");
     }
     let kinds: Vec<Option<AllowedKind>> =
         allow.each().iter().map(|kind| allowed_kind(reader, kind)).collect();
-    Some(Some(Rule { allow: kinds.into_iter().collect::<Option<_>>()? }))
+    let locations = match section.get("locations") {
+        Some(item) if !item.is_list() => {
+            return reader.wrong(&item, "expected a list of locations");
+        }
+        Some(item) => {
+            let all: Vec<Option<LocationRule>> =
+                item.each().iter().map(|location| location_rule(reader, location)).collect();
+            Some(all.into_iter().collect::<Option<_>>()?)
+        }
+        None => None,
+    };
+    Some(Rule { allow: kinds.into_iter().collect::<Option<_>>()?, locations })
+}
+
+fn location_rule(reader: &Reader<'_>, item: &Item<'_>) -> Option<LocationRule> {
+    let section = reader.section(item, Keys::only(&["type", "exact", "pattern"]))?;
+    let kind = reader.text(&reader.required(&section, "type")?)?;
+    let target = match (section.get("exact"), section.get("pattern")) {
+        (Some(_), Some(pattern)) => {
+            return reader.wrong(&pattern, "there is `exact` already; a location has one of both");
+        }
+        (Some(exact), None) => TargetRule::Exact(reader.text(&exact)?),
+        (None, Some(pattern)) => match TargetRule::pattern(&reader.text(&pattern)?) {
+            Ok(target) => target,
+            Err(error) => return reader.wrong(&pattern, error.to_string()),
+        },
+        (None, None) => TargetRule::Any,
+    };
+    Some(LocationRule { kind, target })
 }
 
 fn allowed_kind(reader: &Reader<'_>, item: &Item<'_>) -> Option<AllowedKind> {

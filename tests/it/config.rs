@@ -329,14 +329,16 @@ fn backstages_file_is_read_for_its_sections_alone() {
     let app = &config.integrations[0].apps[0];
     assert_eq!((app.id, app.private_key.expose_secret()), (1, "of the App"));
     let allow = &config.rules.rules.as_ref().expect("rules")[..];
-    assert_eq!(allow.len(), 1, "a rule with limits that we cannot keep allows nothing");
+    assert_eq!(allow[0].locations, None);
+    let kinds = config.rules.allowed_kinds();
+    assert!(kinds.allows("User", None, "X/y") && !kinds.allows("User", None, "z/y"));
     let template =
         AllowedKind { kind: "Template".to_owned(), spec_type: Some("website".to_owned()) };
     assert_eq!(allow[0].allow[1], template);
     let warnings = world.shown(&loaded.warnings.join("\n"));
-    let expected =
-        ["app-config.yaml:18:7: `catalog.rules[1]` is left out: `locations` is not built yet"];
-    assert_eq!(warnings, expected);
+    let expected = "`catalog.locations` has no effect here, with the rules in it: only what \
+                    providers find is read";
+    assert_eq!(warnings, [format!("app-config.yaml:15:14: {expected}")]);
 }
 
 #[test]
@@ -392,12 +394,20 @@ fn an_app_in_a_file_that_backstages_own_tool_wrote_is_read() {
 #[test]
 fn rules_allow_kinds_without_regard_to_case() {
     let rules = |text: &str| World::own(text).config().rules.allowed_kinds();
+    let at = "https://github.com/acme/cart/blob/main/catalog-info.yaml";
     let default = rules("workers: 1");
-    assert!(default.allows("Component", None) && !default.allows("User", None));
+    assert!(default.allows("Component", None, at) && !default.allows("User", None, at));
     let own = rules("catalog: {rules: [{allow: [User]}, {allow: [{kind: API, spec.type: gRPC}]}]}");
-    assert!(own.allows("user", None) && own.allows("Api", Some("grpc")));
-    assert!(!own.allows("API", Some("openapi")) && !own.allows("Component", None));
-    assert!(!rules("catalog: {rules: []}").allows("Component", None), "no rule allows nothing");
+    assert!(own.allows("user", None, at) && own.allows("Api", Some("grpc"), at));
+    assert!(!own.allows("API", Some("openapi"), at) && !own.allows("Component", None, at));
+    assert!(!rules("catalog: {rules: []}").allows("Component", None, at), "no rule allows nothing");
+    let here = rules(
+        "catalog: {rules: [{allow: [User], locations: [{type: url, pattern: '**/Acme/**'}]}, \
+         {allow: [Group], locations: []}, {allow: [API], locations: [{type: url, exact: x}]}]}",
+    );
+    assert!(here.allows("User", None, at) && !here.allows("User", None, "https://x/y"));
+    assert!(!here.allows("Group", None, at) && !here.allows("API", None, at));
+    assert!(here.allows("API", None, "x"));
 }
 
 #[test]

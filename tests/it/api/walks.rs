@@ -1,8 +1,13 @@
 //! `/api/catalog`: cursors to the end and back, and what files and repositories lead to.
 
+use std::collections::BTreeMap;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use cuelight::catalog::{AllowedKinds, RepoEntry, Source, View, process_alone};
+use cuelight::catalog::{
+    AllowedKinds, Gathered, Given, HeldFile, RepoEntry, Source, View, expand, process_alone,
+    process_file,
+};
 use serde_json::{Value, json};
 
 use super::{bookshop, open};
@@ -173,6 +178,46 @@ async fn an_entity_comes_from_the_location_of_its_file() {
     assert_eq!(location, format!("location:default/{named}"));
     assert_eq!(items[1]["entity"]["spec"]["target"], url(1, "catalog-info.yaml"));
     assert_eq!(items[1]["parentEntityRefs"], json!([]));
+}
+
+#[tokio::test]
+async fn an_entity_of_an_included_file_comes_from_the_location_that_names_it() {
+    let source = |path: &str| Source {
+        host: "github.com".to_owned(),
+        full_name: "acme/repo-1".to_owned(),
+        branch: "main".to_owned(),
+        path: path.to_owned(),
+    };
+    let text = "apiVersion: backstage.io/v1alpha1\nkind: Location\nmetadata: {name: all}\n\
+                spec: {target: ./a.yaml}\n";
+    let system = "apiVersion: backstage.io/v1alpha1\nkind: System\nmetadata: {name: shop}\n\
+                  spec: {owner: ink}\n";
+    let mut gathered = Gathered::default();
+    gathered.files.insert(source("a.yaml"), HeldFile::Text(system.into()));
+    let given = Given {
+        source: &source("catalog-info.yaml"),
+        text,
+        allowed: &AllowedKinds::default(),
+        previous: &BTreeMap::new(),
+        gathered: &gathered,
+    };
+    let expanded = expand(&given, process_file);
+    let files =
+        expanded.files.into_iter().map(|f| file(&f.source.path, 1, f.processed.entities)).collect();
+    let api = open(View::empty().with_repositories([repository(1, 1, files)]).complete_to(1));
+    let path = "/api/catalog/entities/by-name/system/default/shop";
+    let ancestry = api.get(&format!("{path}/ancestry")).await.json();
+    let names: Vec<&str> = (ancestry["items"].as_array().unwrap().iter())
+        .map(|item| item["entity"]["metadata"]["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names[..2], ["shop", "all"]);
+    assert_eq!(ancestry["items"][0]["parentEntityRefs"], json!(["location:default/all"]));
+    let generated = format!("location:default/{}", names[2]);
+    assert_eq!(ancestry["items"][1]["parentEntityRefs"], json!([generated]));
+    let of_entity = api.get("/api/catalog/locations/by-entity/system/default/shop").await.json();
+    assert_eq!(of_entity["target"], url(1, "catalog-info.yaml"), "its origin");
+    let all = api.get("/api/catalog/locations").await.json();
+    assert_eq!(all.as_array().unwrap().len(), 1, "an included file is no location of its own");
 }
 
 #[tokio::test]

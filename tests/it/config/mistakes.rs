@@ -57,11 +57,6 @@ fn what_is_not_built_yet_is_not_called_unknown() {
         "catalog: {providers: {githubOrg: {}}}",
         "own.yaml:1:23: `catalog.providers.githubOrg` (users and teams) is not built yet",
     );
-    check(
-        "catalog: {rules: [{allow: [User], locations: []}]}",
-        "own.yaml:1:35: `catalog.rules[0].locations` is not built yet; a rule holds for every \
-         location",
-    );
     provider(
         "catalogPath: '**/catalog-info.yaml'",
         "own.yaml:6:22: `catalog.providers.github.x.catalogPath`: `**/catalog-info.yaml` is a \
@@ -106,6 +101,30 @@ fn values_of_the_wrong_form_are_refused_where_they_stand() {
     check(
         "catalog: {rules: {allow: []}}",
         "own.yaml:1:18: `catalog.rules`: expected a list of rules",
+    );
+    check(
+        "catalog: {rules: [{allow: [User], locations: {}}]}",
+        "own.yaml:1:46: `catalog.rules[0].locations`: expected a list of locations",
+    );
+    let location = |text: &str, expected: &str| {
+        check(&format!("catalog: {{rules: [{{allow: [User], locations: [{text}]}}]}}"), expected);
+    };
+    let at = "`catalog.rules[0].locations[0]";
+    location("{exact: x}", &format!("own.yaml:1:47: {at}.type` is missing"));
+    location(
+        "{type: url, exact: x, pattern: y}",
+        &format!(
+            "own.yaml:1:78: {at}.pattern`: there is `exact` already; a location has one of both"
+        ),
+    );
+    location(
+        "{type: url, target: x}",
+        &format!("own.yaml:1:59: unknown key `target` in {at}`; did you mean `type`?"),
+    );
+    let braces = "'{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}'";
+    location(
+        &format!("{{type: url, pattern: {braces}}}"),
+        &format!("own.yaml:1:68: {at}.pattern`: its braces make more than 64 patterns"),
     );
     check("catalog: {rules: [{}]}", "own.yaml:1:19: `catalog.rules[0].allow` is missing");
     check(

@@ -20,7 +20,7 @@ const DIFFERENCES: &str = include_str!("../../../fixtures/differences");
 
 fn read(path: &str, text: &str, previous: &[Entity]) -> Vec<Entity> {
     let kinds = ["component", "api", "resource", "system", "domain", "group", "user"];
-    let allowed = AllowedKinds(kinds.map(|kind| (kind.to_owned(), None)).into());
+    let allowed = AllowedKinds::everywhere(kinds.map(|kind| (kind.to_owned(), None)).into());
     let source = Source {
         host: "github.com".into(),
         full_name: "ink/press".into(),

@@ -46,7 +46,7 @@ async fn a_restart_processes_nothing_away_before_the_installations_are_known() {
     let everything = |config: &mut Config| {
         let allow = ["Component", "API", "Group"]
             .map(|kind| cuelight::config::AllowedKind { kind: kind.to_owned(), spec_type: None });
-        let rule = cuelight::config::Rule { allow: allow.into() };
+        let rule = cuelight::config::Rule { allow: allow.into(), locations: None };
         config.rules.rules = Some(vec![rule]);
     };
     let stage = stage.restart_with(everything).await;

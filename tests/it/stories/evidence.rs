@@ -136,7 +136,8 @@ async fn an_organisation_renamed_on_github_loses_nothing() {
     assert!(stage.has("pay").await);
     let rules_too = |config: &mut Config| {
         let kind = |kind: &str| AllowedKind { kind: kind.to_owned(), spec_type: None };
-        config.rules.rules = Some(vec![Rule { allow: vec![kind("Component"), kind("Group")] }]);
+        config.rules.rules =
+            Some(vec![Rule { allow: vec![kind("Component"), kind("Group")], locations: None }]);
         config.providers[0].organization = "acme-two".to_owned();
     };
     let stage = stage.restart_with(rules_too).await;

@@ -139,7 +139,10 @@ async fn changed_rules_process_the_stored_text_again_without_github() {
     let allow = |config: &mut cuelight::config::Config| {
         let kind =
             |kind: &str| cuelight::config::AllowedKind { kind: kind.to_owned(), spec_type: None };
-        let rule = cuelight::config::Rule { allow: vec![kind("Location"), kind("Group")] };
+        let rule = cuelight::config::Rule {
+            allow: vec![kind("Location"), kind("Group")],
+            locations: None,
+        };
         config.rules.rules = Some(vec![rule]);
     };
     let stage = stage.restart_with(allow).await;
