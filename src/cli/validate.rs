@@ -343,6 +343,21 @@ the entity system:default/shop; caused by TypeError: /spec/owner must be string 
     }
 
     #[test]
+    fn a_file_that_another_leads_to_is_told_once() {
+        let location =
+            GOOD.replace("System", "Location").replace("owner: team", "target: /r/b/c.yaml");
+        let nested = GOOD.replace("owner: team", "owner: 7");
+        let files = [("r/catalog-info.yaml", location.as_str()), ("r/b/c.yaml", &nested)];
+        let files = [&[(".git/HEAD", "")], &files[..]].concat();
+        for paths in [&["r"][..], &["r", "r/b/c.yaml"], &["r/b/c.yaml", "r"]] {
+            let (count, shown) = validate(&files, paths);
+            assert_eq!(count, 1, "{shown}");
+            assert!(shown.starts_with("r/b/c.yaml:6:10: error[schema]"), "{shown}");
+            assert!(shown.ends_with("2 files checked, 1 problem\n"), "{shown}");
+        }
+    }
+
+    #[test]
     fn the_dash_is_standard_input() {
         let mut input = "a: [".as_bytes();
         let report = check(&["-".into()], &AllowedKinds::default(), &mut input);

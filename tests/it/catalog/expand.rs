@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use cuelight::catalog::{HeldFile, HeldTree, Need};
+use cuelight::catalog::rules::{KindRule, LocationRule, TargetRule};
+use cuelight::catalog::{AllowedKinds, Expanded, HeldFile, HeldTree, Need};
 
 use super::world::{World, at, foreign, location, main, optional, problems, shown, system};
 
@@ -171,6 +172,23 @@ fn kinds_that_are_not_allowed_are_not_allowed_in_included_files() {
 }
 
 #[test]
+fn rules_look_at_the_file_that_led_to_an_entity_in_the_end() {
+    let user = "apiVersion: backstage.io/v1alpha1\nkind: User\nmetadata: {name: jo}\n\
+                spec: {memberOf: []}\n";
+    let count = |path: &str| {
+        let rule =
+            |kind: &str, locations| KindRule { kinds: vec![(kind.to_owned(), None)], locations };
+        let target = TargetRule::pattern(&format!("**/{path}")).unwrap();
+        let here = LocationRule { kind: "url".to_owned(), target };
+        let rules = vec![rule("Location", None), rule("User", Some(vec![here]))];
+        let world = World::new(location("root", &["a.yaml"])).file("a.yaml", user);
+        let world = World { allowed: AllowedKinds::new(rules), ..world };
+        problems(&world.expand()).len()
+    };
+    assert_eq!((count(ROOT), count("a.yaml")), (0, 1));
+}
+
+#[test]
 fn patterns_need_the_tree_and_find_what_fits() {
     let world = World::new(location("root", &["**/c.yaml", "x/*.yaml"]))
         .tree(&["catalog-info.yaml", "x/a.yaml", "x/c.yaml", "x/y/c.yaml", ".github/c.yaml"])
@@ -221,4 +239,97 @@ fn chains_and_numbers_of_files_have_limits() {
     let problems = problems(&expanded);
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert!(problems[0].starts_with("10.yaml:5:13 target-invalid: `11.yaml` is not followed"));
+}
+
+#[test]
+fn what_is_too_much_is_left_out_and_told() {
+    use cuelight::catalog::{expand, locations};
+
+    let names = |count: usize| (0..count).map(|n| format!("{n}.yaml")).collect::<Vec<_>>();
+    let list = |names: &[String]| {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        optional(location("root", &names))
+    };
+    let starts = |expanded: &Expanded, starts: &[&str]| {
+        let told = problems(expanded);
+        let fits = told.len() == starts.len()
+            && told.iter().zip(starts).all(|(told, start)| told.contains(start));
+        assert!(fits, "{told:#?}");
+    };
+    let many = World::new(list(&names(locations::TARGETS_MAX + 9))).expand();
+    assert_eq!(many.dependencies.len(), locations::TARGETS_MAX);
+    starts(&many, &["target-invalid: a Location may have 500 targets"]);
+
+    let all = names(expand::FILES_MAX + 2);
+    let paths: Vec<&str> = all.iter().map(String::as_str).collect();
+    let files = World::new(location("root", &["*.yaml"])).tree(&paths);
+    let files = paths.iter().fold(files, |world, path| world.file(path, ""));
+    let expanded = files.expand();
+    assert_eq!(expanded.files.len(), expand::FILES_MAX + 1);
+    let left_out = "target-invalid: `*.yaml` is left out: a file may lead to 1000 others";
+    starts(&expanded, &[left_out, left_out]);
+
+    let part = "#".repeat(expand::BYTES_MAX / 8);
+    let world = World::new(list(&names(9)));
+    let world = (0..8).fold(world, |world, n| world.file(&format!("{n}.yaml"), &*part));
+    let world = world.file("8.yaml", system("c"));
+    starts(&world.expand(), &["file-unreadable: `8.yaml` cannot be read: the files that"]);
+
+    let braces: Vec<String> =
+        (0..4).map(|n| format!("{{a,b}}{{c,d}}{{e,f}}{{g,h}}{{i,j}}{n}*")).collect();
+    let world = World::new(list(&braces)).tree(&[]);
+    starts(&world.expand(), &["is left out: a file may lead to 100 patterns"]);
+    let world = World::new(list(&["{a,b}".repeat(7)])).tree(&[]);
+    starts(&world.expand(), &["target-invalid: `{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}`: its braces"]);
+}
+
+#[test]
+fn a_repository_has_one_name_however_it_is_written() {
+    let own = "https://GitHub.com/ACME/Cart/tree/main";
+    let lib = [
+        "https://github.com/Acme/Lib/blob/main/x.yaml",
+        "https://github.com/acme/lib/raw/main/x.yaml?a#b",
+    ];
+    let world = World::new(location(
+        "root",
+        &[lib[0], lib[1], &format!("{own}/a%20b.yaml"), &format!("{own}/{ROOT}")],
+    ));
+    let mut world = world.file("a b.yaml", system("ab"));
+    let back = location(
+        "lib",
+        &[
+            &format!("{own}/c.yaml"),
+            "../x/y.yaml",
+            "https://github.com/acme/cart/edit/main/catalog-info.yaml",
+        ],
+    );
+    world.files.insert(foreign("Acme/Lib", "main", "x.yaml"), HeldFile::Text(back.into()));
+    world = world.file("c.yaml", system("c"));
+    let expanded = world.expand();
+    assert_eq!(
+        shown(&expanded),
+        ["catalog-info.yaml: root", "x.yaml: lib", "a b.yaml: ab", "c.yaml: c"]
+    );
+    let names: Vec<&str> = expanded.files.iter().map(|f| f.source.full_name.as_str()).collect();
+    assert_eq!(names, ["acme/cart", "Acme/Lib", "acme/cart", "acme/cart"]);
+    let expected = ["x.yaml:5:62 target-invalid: `../x/y.yaml` leads out of the repository"];
+    assert_eq!(problems(&expanded), expected);
+}
+
+#[test]
+fn targets_that_point_nowhere_are_told_and_the_others_followed() {
+    let targets =
+        ["a/", "https://github.com/acme/cart", "git.yaml?x", "b\\c.yaml", "file:///etc/passwd"];
+    let expanded = World::new(location("root", &targets))
+        .file("git.yaml", "")
+        .file("b/c.yaml", system("c"))
+        .expand();
+    assert_eq!(shown(&expanded), ["catalog-info.yaml: root", "git.yaml: ", "b/c.yaml: c"]);
+    let told = problems(&expanded);
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told.iter().all(|told| told.starts_with("catalog-info.yaml:5:")), "{told:?}");
+    let typed = location("root", &["a.yaml"]) + "  type: file\n";
+    let told = problems(&World::new(typed).expand());
+    let expected = "catalog-info.yaml:6:9 target-invalid: locations of the type `file` are not read, only `url`";
+    assert_eq!(told, [expected]);
 }

@@ -2,6 +2,7 @@
 
 mod documented;
 mod expand;
+mod expand_random;
 mod mutations;
 mod placeholders;
 mod process;

@@ -16,6 +16,7 @@ pub struct World {
     pub files: BTreeMap<Source, HeldFile>,
     pub trees: BTreeMap<BranchAt, HeldTree>,
     pub previous: BTreeMap<Source, Vec<Entity>>,
+    pub allowed: AllowedKinds,
 }
 
 impl World {
@@ -72,7 +73,7 @@ impl World {
         let given = Given {
             source: &source(),
             text: &self.root,
-            allowed: &AllowedKinds::default(),
+            allowed: &self.allowed,
             previous: &self.previous,
             gathered,
         };
