@@ -208,7 +208,7 @@ impl fmt::Display for FullName {
 }
 
 /// GitHub's opaque global node id; it may change while the database id stays.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct NodeId(pub String);
 

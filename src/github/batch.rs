@@ -33,7 +33,7 @@ enum Node {
 }
 
 /// Whom an error of a REST call condemns.
-enum Trouble {
+pub(super) enum Trouble {
     /// The repository that was asked for.
     Own(GitHubError),
     /// Whatever else would be asked too: limits, refused credentials, GitHub in trouble.
@@ -231,7 +231,7 @@ impl<'a> Batch<'a> {
 }
 
 /// The answer if it is a success, `None` if it is 404, and else whom the refusal condemns.
-fn judged(
+pub(super) fn judged(
     session: &Session,
     answer: Result<Answer, GitHubError>,
 ) -> Result<Option<Answer>, Trouble> {
@@ -249,7 +249,11 @@ fn judged(
 }
 
 /// A blob's bytes as text.
-async fn raw(session: &Session, segments: &[&str], name: &str) -> Result<Content, Trouble> {
+pub(super) async fn raw(
+    session: &Session,
+    segments: &[&str],
+    name: &str,
+) -> Result<Content, Trouble> {
     let bytes_max = usize::try_from(FILE_BYTES_MAX).unwrap_or(usize::MAX);
     let answer = match session.get(segments, RAW, bytes_max).await {
         Ok(answer) => Ok(answer),

@@ -10,18 +10,19 @@ use secrecy::ExposeSecret;
 use super::apps::{App, NotFound, Whose};
 use super::auth::secret_header;
 use super::batch::Batch;
+use super::gather::Gather;
 use super::limits::untrue;
 use super::selected::{self, Selections};
 use super::session::{Credential, Session};
 use super::transport::Transport;
 use super::wire::{self, Data, WireOwner};
 use super::{
-    Budget, GitHubError, HostSettings, Installation, Latest, Owner, Page, RepoRead, Seen,
-    SetupError, Timeouts,
+    Budget, CommitRead, CommitSeen, GitHubError, HostSettings, Installation, Latest, Owner, Page,
+    Paths, RepoRead, Seen, SetupError, Timeouts,
 };
-use super::{find, latest};
+use super::{find, latest, tree};
 use crate::clock::SharedClock;
-use crate::ids::{Account, AppId, FullName, Host, OwnerId};
+use crate::ids::{Account, AppId, FullName, Host, Oid, OwnerId};
 use crate::repository::FileQuery;
 use crate::telemetry::Metrics;
 
@@ -159,6 +160,38 @@ impl GitHub {
             }
             Err(error) => reads.iter().map(|_| Err(error.clone())).collect(),
         }
+    }
+
+    /// Reads files by path with one account's credentials, of many repositories in few calls: see
+    /// [`super::CommitRead`]. The results are in the order of `reads`; one repository's trouble is
+    /// its own.
+    pub async fn read_files(
+        &self,
+        account: &Account,
+        reads: &[CommitRead],
+    ) -> Vec<Result<CommitSeen, GitHubError>> {
+        let session = match self.at(&account.host) {
+            Ok(at) => at.session(Whose::Owner(account.owner)).await,
+            Err(error) => Err(error),
+        };
+        match session {
+            Ok(session) => Gather::new(&session, reads).read().await,
+            Err(error) => reads.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+
+    /// The paths of all files of a commit that was seen a moment ago, by one call of REST.
+    ///
+    /// # Errors
+    /// As GitHub answers, and when it does not show the commit.
+    pub async fn paths(
+        &self,
+        account: &Account,
+        name: &FullName,
+        commit: &Oid,
+    ) -> Result<Paths, GitHubError> {
+        let session = self.at(&account.host)?.session(Whose::Owner(account.owner)).await?;
+        tree::paths(&session, name, commit).await
     }
 
     /// Looks up a repository by name with one account's credentials, for [`Self::read`]; `None`

@@ -57,6 +57,17 @@ impl WireError {
         }
     }
 
+    /// The number of the alias this error is about, where it is about one of `prefix` and a
+    /// number, and no more.
+    pub(super) fn alias(&self, prefix: &str) -> Option<usize> {
+        match self.path.first() {
+            Some(Step::Key(root)) if self.kind != RESOURCE_LIMITS => {
+                root.strip_prefix(prefix)?.parse().ok()
+            }
+            _ => None,
+        }
+    }
+
     /// Whether it says that the node itself, not something in it, does not exist.
     pub(super) fn is_missing_node(&self) -> bool {
         self.kind == "NOT_FOUND" && self.node().is_some() && self.path.len() == 2

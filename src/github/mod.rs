@@ -12,11 +12,13 @@ mod budget;
 mod client;
 mod find;
 mod flight;
+mod gather;
 mod latest;
 mod limits;
 mod selected;
 mod session;
 mod transport;
+mod tree;
 mod wire;
 
 use std::sync::Arc;
@@ -33,9 +35,11 @@ pub use apps::LIST_AGE_MAX;
 pub use auth::{JWT_AHEAD, JWT_BACK, RENEW_PERCENT};
 pub use budget::{Budget, RESERVE_PERCENT};
 pub use client::GitHub;
+pub use gather::{CommitRead, CommitSeen, OBJECTS_MAX, RepoAt, Revision};
 pub use latest::{Edge, LATEST_MAX, Latest};
 pub use limits::{LIMIT_WAIT, LIMIT_WAIT_MAX, LIMIT_WAIT_MIN};
 pub use transport::{ANSWER_BYTES_MAX, install_crypto_provider};
+pub use tree::Paths;
 
 /// How to reach one GitHub host.
 #[derive(Debug, Clone)]

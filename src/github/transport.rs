@@ -22,6 +22,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use octocrab::{AuthState, OctoBody, Octocrab, OctocrabBuilder};
 use rustls::{ClientConfig, RootCertStore};
+use serde::Deserialize;
 use url::Url;
 
 use super::budget::Budgets;
@@ -181,13 +182,22 @@ impl Transport {
 
     /// Decodes a GraphQL answer and counts its points.
     pub(super) fn decoded<'a>(&self, body: &'a [u8]) -> Result<Envelope<Data<'a>>, GitHubError> {
-        let envelope: Envelope<Data<'a>> = serde_json::from_slice(body).map_err(|error| {
+        let cost = |data: &Data<'a>| data.rate_limit.as_ref().map_or(0, |limit| limit.cost);
+        self.decoded_as(body, cost)
+    }
+
+    /// The same for data of another shape, which says itself what it `cost`.
+    pub(super) fn decoded_as<'a, T: Deserialize<'a>>(
+        &self,
+        body: &'a [u8],
+        cost: impl FnOnce(&T) -> u64,
+    ) -> Result<Envelope<T>, GitHubError> {
+        let envelope: Envelope<T> = serde_json::from_slice(body).map_err(|error| {
             tracing::debug!(host = %self.host, error = %error, "undecodable answer from GitHub");
             let what = "answered something that is not its API's";
             GitHubError::Transient(format!("{} {what}", self.host))
         })?;
-        let cost = envelope.data.as_ref().and_then(|data| data.rate_limit.as_ref());
-        self.metrics.github_points.inc_by(cost.map_or(0, |limit| limit.cost));
+        self.metrics.github_points.inc_by(envelope.data.as_ref().map_or(0, cost));
         Ok(envelope)
     }
 

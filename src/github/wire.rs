@@ -18,6 +18,9 @@ use crate::work::RepoKey;
 /// GitHub allows this many topics.
 const TOPICS_MAX: u32 = 20;
 
+/// Fields of a blob that is read.
+pub(super) const BLOB_WITH_TEXT: &str = "oid byteSize isTruncated isBinary text";
+
 /// Fields of an owner; the database id is not on the interface.
 const OWNER: &str = "login ... on Organization { databaseId } ... on User { databaseId }";
 
@@ -93,7 +96,7 @@ pub(super) fn latest_body(login: &str, first: u32, files: &[FileQuery]) -> Strin
 
 /// The query for repositories by node id, with the text of their files.
 pub(super) fn read_body(ids: &[&NodeId], files: &[FileQuery]) -> String {
-    nodes_body(ids, files, "oid byteSize isTruncated isBinary text")
+    nodes_body(ids, files, BLOB_WITH_TEXT)
 }
 
 /// The query for a page of repositories by node id, files with oids only.
@@ -250,6 +253,35 @@ struct WireBlob {
     is_truncated: Option<bool>,
     is_binary: Option<bool>,
     text: Option<Arc<str>>,
+}
+
+/// A commit of a repository, with the files asked for as `f0`, `f1` and so on.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct WireCommit {
+    database_id: u64,
+    commit: Option<Target>,
+    #[serde(flatten)]
+    files: BTreeMap<String, Option<WireBlob>>,
+}
+
+/// A file, and whether its text has to be read by REST.
+pub(super) type FileToComplete = (FileSeen, bool);
+
+/// The `count` files of a commit; `None` where there is no such commit. The error names fields, not
+/// values.
+pub(super) fn commit_files(
+    mut wire: WireCommit,
+    count: usize,
+) -> Result<Option<(RepoId, Oid, Vec<Option<FileToComplete>>)>, String> {
+    let Some(commit) = wire.commit else { return Ok(None) };
+    let mut files = Vec::with_capacity(count);
+    for at in 0..count {
+        let blob = wire.files.remove(&format!("f{at}"));
+        let blob = blob.ok_or_else(|| format!("the answer has no field `f{at}`"))?;
+        files.push(blob.and_then(file).map(|(file, read)| (file, read == Read::Elsewhere)));
+    }
+    Ok(Some((RepoId(wire.database_id), commit.oid, files)))
 }
 
 /// A repository's REST form, as much of it as we need.

@@ -2,6 +2,7 @@
 
 mod apps;
 mod failures;
+mod gather;
 
 use std::sync::Arc;
 use std::time::Duration;

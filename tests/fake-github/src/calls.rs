@@ -11,12 +11,16 @@ pub enum CallKind {
     Latest,
     /// GraphQL by `nodes`.
     Nodes,
+    /// GraphQL that asks for repositories one by one: for files by path.
+    Files,
     /// Other GraphQL, also such as did not parse.
     OtherGraphql,
     /// REST: a repository by id or name.
     Repository,
     /// REST: a file or a blob.
     File,
+    /// REST: the paths of a commit.
+    Tree,
     /// REST: what an App asks as itself.
     App,
     /// REST: the repositories that an installation may see.
@@ -32,7 +36,7 @@ pub enum CallKind {
 impl CallKind {
     /// Whether it came in by GraphQL.
     pub const fn is_graphql(self) -> bool {
-        matches!(self, Self::List | Self::Latest | Self::Nodes | Self::OtherGraphql)
+        matches!(self, Self::List | Self::Latest | Self::Nodes | Self::Files | Self::OtherGraphql)
     }
 }
 

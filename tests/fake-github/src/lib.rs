@@ -4,8 +4,7 @@
 //! webhook events GitHub would send, which [`Webhooks`] signs and delivers. [`FakeGitHub`] serves
 //! the state by REST and GraphQL on a free port of 127.0.0.1 and refuses what GitHub refuses:
 //! unknown tokens, fields, arguments, pages over 100, more than 100 node ids, heavy queries.
-//! It knows no users' permissions beyond which owners a token sees, no pull requests, no trees by
-//! REST.
+//! It knows no users' permissions beyond which owners a token sees, no pull requests.
 
 mod apps;
 mod calls;
@@ -22,6 +21,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod time;
+mod trees;
 mod verbs;
 mod webhooks;
 

@@ -55,22 +55,22 @@ pub(crate) fn spoil(state: &State, fault: &Fault, body: &mut Value) {
         }
         Fault::NodeError { repository, field, kind } => {
             let id = state.names.get(&repository.to_lowercase()).copied();
-            let nodes = body.pointer_mut("/data/nodes").and_then(Value::as_array_mut);
             let mut path = None;
-            for (at, node) in nodes.into_iter().flatten().enumerate() {
+            for (at, node) in repositories(body) {
                 if id.is_none() || node["databaseId"].as_u64() != id {
                     continue;
                 }
-                path = Some(match field {
+                let below = match field {
                     Some(field) => {
                         node[field.as_str()] = Value::Null;
-                        json!(["nodes", at, field])
+                        vec![json!(field)]
                     }
                     None => {
                         *node = Value::Null;
-                        json!(["nodes", at])
+                        vec![]
                     }
-                });
+                };
+                path = Some(at.into_iter().chain(below).collect::<Vec<_>>());
             }
             if let Some(path) = path {
                 let message = "Something went wrong while executing your query.";
@@ -83,6 +83,22 @@ pub(crate) fn spoil(state: &State, fault: &Fault, body: &mut Value) {
         }
         _ => {}
     }
+}
+
+/// The repositories of an answer with their paths: those of `nodes`, or those that were asked for
+/// one by one.
+fn repositories(body: &mut Value) -> Vec<(Vec<Value>, &mut Value)> {
+    let data = body.get_mut("data").and_then(Value::as_object_mut);
+    let mut found = Vec::new();
+    for (key, value) in data.into_iter().flatten() {
+        if value.is_array() {
+            let nodes = value.as_array_mut().into_iter().flatten().enumerate();
+            found.extend(nodes.map(|(at, node)| (vec![json!(key), json!(at)], node)));
+        } else {
+            found.push((vec![json!(key)], value));
+        }
+    }
+    found
 }
 
 /// Changes the answer as a whole; `size` is how many nodes were asked for.

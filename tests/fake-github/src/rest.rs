@@ -1,4 +1,4 @@
-//! The REST end points: a repository by id or name, a file, a blob, the rate limit.
+//! The REST end points: a repository by id or name, a file, a blob, a tree, the rate limit.
 
 use serde_json::{Value, json};
 
@@ -8,6 +8,7 @@ use crate::graphql::View;
 use crate::payload;
 use crate::server::Reply;
 use crate::state::{POINTS_PER_HOUR, Repository, State};
+use crate::trees;
 
 /// A REST request, apart from HTTP.
 #[derive(Debug)]
@@ -35,6 +36,7 @@ pub(crate) fn kind(segments: &[String]) -> CallKind {
         ["rate_limit"] => CallKind::RateLimit,
         ["installation", "repositories"] => CallKind::Selection,
         ["repositories", _] | ["repos", _, _] => CallKind::Repository,
+        ["repos", _, _, "git", "trees", _] => CallKind::Tree,
         ["repositories", _, "contents" | "git", ..] | ["repos", _, _, "contents" | "git", ..] => {
             CallKind::File
         }
@@ -70,6 +72,7 @@ pub(crate) fn answer(state: &State, asked: &Asked<'_>) -> (Reply, Option<String>
     let reply = match rest {
         [] => Reply::json(200, &payload::repository_iso(state, repository)),
         ["contents", path @ ..] => file(repository, asked, &path.join("/")),
+        ["git", "trees", revision] => trees::answer(state, repository, asked, revision),
         ["git", "blobs", oid] => {
             raw(asked, repository.content.blob(oid).map(|blob| blob.bytes.to_vec()))
         }
@@ -121,6 +124,6 @@ fn rate_limit(state: &State, token: &str) -> Reply {
     Reply::json(200, &json!({"resources": {"core": graphql.clone(), "graphql": graphql}}))
 }
 
-fn not_found() -> Reply {
+pub(crate) fn not_found() -> Reply {
     Reply::json(404, &json!({"message": "Not Found", "status": "404"}))
 }

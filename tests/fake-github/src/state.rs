@@ -142,6 +142,8 @@ pub(crate) struct State {
     pub(crate) journal: Journal,
     pub(crate) readings: Readings,
     pub(crate) next_id: u64,
+    /// After how many entries a tree is cut.
+    pub(crate) tree_entries_max: Option<usize>,
 }
 
 /// A handle on the state; cloning shares it.

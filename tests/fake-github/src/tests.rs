@@ -174,3 +174,43 @@ fn a_fault_for_some_calls_comes_before_one_for_all() {
     world.heal();
     assert_eq!(take(CallKind::Repository), "None");
 }
+
+#[tokio::test]
+async fn a_tree_is_listed_at_a_commit_whole_or_cut() {
+    let fake = FakeGitHub::start().await;
+    let world = fake.state();
+    world.create_organization("acme");
+    world.add_token("token", &["acme"]);
+    world.create_repository(
+        "acme",
+        NewRepository::named("orders").file("a/b/c", "1").file("d", "2"),
+    );
+    world.create_repository("acme", NewRepository::named("empty"));
+    let headers = "authorization: bearer token\r\nuser-agent: test\r\n\
+                   accept: application/vnd.github+json\r\n";
+    let tree = async |path: &str| {
+        let answer = get(&fake, path, headers).await;
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned();
+        let status = answer.split(' ').nth(1).unwrap_or_default().to_owned();
+        (status, serde_json::from_str::<Value>(&body).unwrap_or_default())
+    };
+    let path = |query: &str| {
+        let head = world.head("acme/orders", "main");
+        format!("/repos/acme/orders/git/trees/{head}{query}")
+    };
+    let paths = |tree: &Value| -> Vec<String> {
+        let entries = tree["tree"].as_array().into_iter().flatten();
+        entries.map(|entry| format!("{} {}", entry["type"], entry["path"])).collect()
+    };
+    let (status, whole) = tree(&path("?recursive=1")).await;
+    assert_eq!((&*status, &whole["truncated"]), ("200", &json!(false)));
+    let expected = [r#""tree" "a""#, r#""tree" "a/b""#, r#""blob" "a/b/c""#, r#""blob" "d""#];
+    assert_eq!(paths(&whole), expected);
+    assert_eq!(paths(&tree(&path("")).await.1), [r#""tree" "a""#, r#""blob" "d""#]);
+    world.cut_trees(2);
+    let (_, cut) = tree(&path("?recursive=1")).await;
+    assert_eq!((&cut["truncated"], paths(&cut).len()), (&json!(true), 2));
+    assert_eq!(tree("/repos/acme/orders/git/trees/none").await.0, "404");
+    assert_eq!(tree("/repos/acme/empty/git/trees/main").await.0, "409");
+    assert_eq!(world.calls_of(crate::CallKind::Tree), 5);
+}

@@ -341,7 +341,7 @@ fn fits<'q>(input: Input, literal: &Literal<'q, &'q str>) -> bool {
         (_, Literal::Null)
         | (Input::Int, Literal::Int(_))
         | (Input::Boolean, Literal::Boolean(_))
-        | (Input::String, Literal::String(_)) => true,
+        | (Input::Id | Input::String, Literal::String(_)) => true,
         (Input::Ids, Literal::List(items)) => {
             items.iter().all(|item| matches!(item, Literal::String(_)))
         }

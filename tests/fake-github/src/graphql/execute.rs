@@ -247,7 +247,12 @@ impl<'r, 'q, 's> Run<'r, 'q, 's> {
                 let ids = self.request.argument(field, "ids").unwrap_or_default();
                 let ids = ids.as_array().cloned().unwrap_or_default();
                 let all = ids.iter().enumerate();
-                Resolved::Many(all.map(|(at, id)| self.node(id, at, path)).collect())
+                let at = |at: usize| path.iter().cloned().chain([json!(at)]).collect::<Vec<_>>();
+                Resolved::Many(all.map(|(n, id)| self.node(id, &at(n))).collect())
+            }
+            "node" => {
+                let id = self.request.argument(field, "id").unwrap_or_default();
+                Resolved::One(self.node(&id, path))
             }
             "repositoryOwner" => {
                 let login = self.text(field, "login").to_lowercase();
@@ -274,16 +279,14 @@ impl<'r, 'q, 's> Run<'r, 'q, 's> {
         }
     }
 
-    fn node(&mut self, id: &Value, at: usize, path: &[Value]) -> Option<Object<'s>> {
+    fn node(&mut self, id: &Value, path: &[Value]) -> Option<Object<'s>> {
         let state = self.state;
         let text = id.as_str().unwrap_or_default();
         let known = state.node_ids.get(text).map(|id| &state.repositories[id]);
         let found = known.and_then(|repository| self.allowed(repository));
         if found.is_none() {
-            let mut path = path.to_vec();
-            path.push(json!(at));
             let message = format!("Could not resolve to a node with the global id of '{text}'.");
-            self.not_found(&path, message);
+            self.not_found(path, message);
         }
         found.map(Object::Repository)
     }

@@ -91,6 +91,8 @@ impl<'q> Request<'q> {
         };
         if fields().any(|field| field.name == "nodes") {
             CallKind::Nodes
+        } else if fields().any(|field| ["node", "repository"].contains(&field.name)) {
+            CallKind::Files
         } else {
             match fields().map(lists).sum() {
                 0 => CallKind::OtherGraphql,
@@ -122,13 +124,20 @@ impl<'q> Request<'q> {
         ids.map(|ids| ids.iter().map(text).collect()).unwrap_or_default()
     }
 
-    /// How much is asked for: node ids, or the largest page of repositories.
+    /// How much is asked for: node ids, the largest page of repositories, or objects of
+    /// repositories that are asked for one by one.
     pub(crate) fn size(&self) -> usize {
         let all = fields(&self.query.selection_set.items);
         let inner = all.flat_map(|field| fields(&field.selection_set.items));
         let pages = inner.filter_map(|field| self.argument(field, "first")?.as_u64());
         let page = usize::try_from(pages.max().unwrap_or(0)).unwrap_or(usize::MAX);
-        page.max(self.node_count())
+        page.max(self.node_count()).max(self.objects())
+    }
+
+    fn objects(&self) -> usize {
+        let one_by_one = |field: &&Field<'q, &'q str>| ["node", "repository"].contains(&field.name);
+        let all = fields(&self.query.selection_set.items).filter(one_by_one);
+        all.map(|field| objects(&field.selection_set.items)).sum()
     }
 
     fn argument(&self, field: &Field<'q, &'q str>, name: &str) -> Option<Value> {
@@ -170,6 +179,16 @@ fn fields<'a, 'q>(
         Selection::Field(field) => Some(field),
         _ => None,
     })
+}
+
+/// How many objects a selection asks for, in fragments too.
+fn objects<'q>(items: &[Selection<'q, &'q str>]) -> usize {
+    let of = |item: &Selection<'q, &'q str>| match item {
+        Selection::Field(field) => usize::from(field.name == "object"),
+        Selection::InlineFragment(inline) => objects(&inline.selection_set.items),
+        Selection::FragmentSpread(_) => 0,
+    };
+    items.iter().map(of).sum()
 }
 
 /// The key under which a field's value is answered.

@@ -32,6 +32,7 @@ pub(crate) enum Input {
     Int,
     Boolean,
     String,
+    Id,
     Ids,
     Order,
     Affiliations,
@@ -44,6 +45,7 @@ impl Input {
             Self::Int => "Int",
             Self::Boolean => "Boolean",
             Self::String => "String",
+            Self::Id => "ID",
             Self::Ids => "[ID!]",
             Self::Order => "RepositoryOrder",
             Self::Affiliations => "[RepositoryAffiliation]",
@@ -82,6 +84,7 @@ const DATE_TIME: Type = Type::Scalar("DateTime");
 const OID: Type = Type::Scalar("GitObjectID");
 const URI: Type = Type::Scalar("URI");
 
+const NODE: [Argument; 1] = [required("id", Input::Id)];
 const NODES: [Argument; 1] = [required("ids", Input::Ids)];
 const BY_LOGIN: [Argument; 1] = [required("login", Input::String)];
 const BY_NAME: [Argument; 3] = [
@@ -185,6 +188,7 @@ impl Type {
             return with(STRING, &[]);
         }
         match (self, name) {
+            (Self::Query, "node") => with(Self::Node, &NODE),
             (Self::Query, "nodes") => with(Self::Node, &NODES),
             (Self::Query, "repository") => with(Self::Repository, &BY_NAME),
             (Self::Query, "repositoryOwner") => with(Self::RepositoryOwner, &BY_LOGIN),
