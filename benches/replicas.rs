@@ -73,6 +73,7 @@ fn change(id: u64, kind: &str) -> Change {
         oid: oid(id),
         entities: processed.entities.into_iter().map(claim).collect(),
         problems: processed.problems,
+        included: None,
     };
     let record = RepoRecord {
         key: key(id),
@@ -91,6 +92,7 @@ fn change(id: u64, kind: &str) -> Change {
         checked_head: None,
         pushed_at: None,
         files: vec![file],
+        dependencies: Vec::new(),
         reconciled_at: SystemClock.now(),
         reconciled_for: Reasons::PUSH,
         cued_at: None,

@@ -2,6 +2,7 @@
 //! catalog holds). One engine implements both, so that [`Store::apply`] writes a record and
 //! settles its key in one transaction.
 
+pub mod dependency;
 pub mod nothing;
 pub mod queue;
 pub mod record;

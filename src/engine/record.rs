@@ -3,10 +3,11 @@
 //! These types derive serde because this file *is* the storage format. A field added later needs
 //! `#[serde(default)]`, so that older files stay readable.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
+use super::dependency::Dependency;
 use crate::catalog::{Entity, FileEntry, Problem, RepoEntry};
 use crate::clock::Timestamp;
 use crate::ids::{Account, FullName, NodeId, Oid};
@@ -37,8 +38,12 @@ pub struct RepoRecord {
     pub checked_head: Option<Oid>,
     /// When GitHub last saw a push.
     pub pushed_at: Option<Timestamp>,
-    /// The catalog files found, sorted by (provider, branch, path).
+    /// The catalog files found, and those that their Locations include, sorted by (provider,
+    /// branch, path).
     pub files: Vec<FileRecord>,
+    /// What else its entities were made from, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dependencies: Vec<Dependency>,
     /// When it was last reconciled.
     pub reconciled_at: Timestamp,
     /// Why.
@@ -57,7 +62,8 @@ pub struct RepoRecord {
 pub struct FileRecord {
     /// The provider whose `catalogPath` it is.
     pub provider: String,
-    /// The configured branch, `""` for the default branch.
+    /// The configured branch, `""` for the default branch; the branch itself for a file of another
+    /// repository or branch.
     pub branch: String,
     /// The path from the repository's root, without a leading slash.
     pub path: String,
@@ -67,6 +73,25 @@ pub struct FileRecord {
     pub entities: Vec<Claim>,
     /// What is wrong with it.
     pub problems: Vec<Problem>,
+    /// Whose it is, when no provider names it but a Location includes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub included: Option<Included>,
+}
+
+/// Whose file a Location includes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Included {
+    /// The repository's own.
+    Own,
+    /// That of another branch, mostly of another repository.
+    #[serde(rename_all = "camelCase")]
+    Other {
+        /// `github.com`
+        host: String,
+        /// `owner/name`, as the target has it.
+        full_name: String,
+    },
 }
 
 /// An entity and since when this repository has claimed its ref.
@@ -82,6 +107,17 @@ impl RepoRecord {
     /// Whether it holds entities that its owner wrote.
     pub fn holds_entities(&self) -> bool {
         self.files.iter().any(|f| f.entities.iter().any(|c| !c.entity.generated))
+    }
+
+    /// The files that providers name, which a listing shows.
+    pub fn named_files(&self) -> impl Iterator<Item = &FileRecord> {
+        self.files.iter().filter(|file| file.included.is_none())
+    }
+
+    /// The blobs whose texts are kept with it.
+    pub fn oids(&self) -> BTreeSet<&Oid> {
+        let of_files = self.files.iter().map(|file| &file.oid);
+        of_files.chain(self.dependencies.iter().filter_map(Dependency::oid)).collect()
     }
 
     /// The record as the view takes it.

@@ -71,7 +71,7 @@ pub struct Apply {
 #[derive(Debug, Clone)]
 pub enum Change {
     /// Stores the record in place of the old one. `texts` are the raw texts of its files by blob
-    /// oid, those that are new at least; texts of oids that no file has any more are dropped.
+    /// oid, those that are new at least; texts of oids that it no longer has are dropped.
     /// `claimed_seq` of its entities is carried over or assigned by the store.
     Put {
         /// The record.

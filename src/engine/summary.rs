@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::dependency::Depends;
 use super::record::{FileRecord, RepoRecord};
 use crate::ids::{FullName, NodeId, Oid};
 use crate::repository::Listed;
@@ -18,8 +19,11 @@ pub struct Summary {
     pub full_name: FullName,
     /// Fields that a listing shows, compared as a whole.
     pub listed: Listed,
-    /// Blob oids by (provider, branch or `""` for the default one, path), sorted.
+    /// Blob oids by (provider, branch or `""` for the default one, path), sorted, of the files that
+    /// providers name.
     pub files: Vec<(String, String, String, Oid)>,
+    /// What else has to be as it was.
+    pub depends: Depends,
     /// Whether it holds entities that its owner wrote.
     pub holds_entities: bool,
     /// Whether the loss of its entities is approved, and still waits for the read that confirms
@@ -41,6 +45,8 @@ pub struct StoredSummary {
     full_name: FullName,
     listed: Listed,
     files: Vec<(String, String, String, Oid)>,
+    #[serde(default)]
+    depends: Depends,
 }
 
 impl StoredSummary {
@@ -48,19 +54,20 @@ impl StoredSummary {
     pub fn of(record: &RepoRecord) -> Self {
         let file =
             |f: &FileRecord| (f.provider.clone(), f.branch.clone(), f.path.clone(), f.oid.clone());
-        let mut files: Vec<_> = record.files.iter().map(file).collect();
+        let mut files: Vec<_> = record.named_files().map(file).collect();
         files.sort();
         Self {
             node_id: record.node_id.clone(),
             full_name: record.full_name.clone(),
             listed: record.listed.clone(),
             files,
+            depends: Depends::of(record),
         }
     }
 
     /// The summary of the repository it was stored for.
     pub fn into_summary(self, key: RepoKey, holds_entities: bool, is_approved: bool) -> Summary {
-        let Self { node_id, full_name, listed, files } = self;
-        Summary { key, node_id, full_name, listed, files, holds_entities, is_approved }
+        let Self { node_id, full_name, listed, files, depends } = self;
+        Summary { key, node_id, full_name, listed, files, depends, holds_entities, is_approved }
     }
 }

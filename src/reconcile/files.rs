@@ -45,6 +45,7 @@ impl Planner {
             head: repository.head.clone(),
             pushed_at: repository.pushed_at,
             files,
+            dependencies: Vec::new(),
             reconciled_at: self.now,
             reconciled_for: hint.reasons,
             cued_at: hint.reasons.from_event().then_some(hint.first_seen),
@@ -104,6 +105,7 @@ impl Planner {
                 .map(|entity| Claim { entity, claimed_seq: 0 })
                 .collect(),
             problems: processed.problems,
+            included: None,
         }
     }
 }

@@ -246,9 +246,10 @@ fn put_arguments(
     for entity_ref in refs {
         call.arg(entity_ref);
     }
-    call.arg(record.files.len());
-    for file in &record.files {
-        call.arg(file.oid.as_str());
+    let oids = record.oids();
+    call.arg(oids.len());
+    for oid in oids {
+        call.arg(oid.as_str());
     }
     for (oid, text) in texts {
         call.arg(oid.as_str()).arg(text);

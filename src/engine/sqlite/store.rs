@@ -1,6 +1,6 @@
 //! The store's one command, `apply`, as the writer runs it: fence, brake, record, log, settling.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use rusqlite::{OptionalExtension, params};
 
@@ -157,7 +157,8 @@ fn put_texts(
     texts: &BTreeMap<Oid, String>,
 ) -> Result<(), EngineError> {
     let (host, id) = repo_columns(&record.key);
-    let wanted = |oid: &str| record.files.iter().any(|file| file.oid.as_str() == oid);
+    let oids: HashSet<&str> = record.oids().into_iter().map(Oid::as_str).collect();
+    let wanted = |oid: &str| oids.contains(oid);
     let stored: Vec<String> = session
         .conn
         .prepare_cached("SELECT oid FROM text WHERE host = ?1 AND id = ?2")?

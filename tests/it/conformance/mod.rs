@@ -304,6 +304,7 @@ pub fn record(id: u64, names: &[&str]) -> RepoRecord {
         oid: oid(id),
         entities,
         problems: Vec::new(),
+        included: None,
     };
     RepoRecord {
         key: repo_key(id),
@@ -322,6 +323,7 @@ pub fn record(id: u64, names: &[&str]) -> RepoRecord {
         checked_head: None,
         pushed_at: None,
         files: vec![file],
+        dependencies: Vec::new(),
         reconciled_at: Timestamp::EPOCH,
         reconciled_for: Reasons::PUSH,
         cued_at: None,

@@ -1,6 +1,8 @@
 //! Records: the fence, what is stored, what is read back.
 
+use cuelight::engine::dependency::{Dependency, Depends, Found, Place};
 use cuelight::engine::queue::{Settled, Settlement, State};
+use cuelight::engine::record::Included;
 use cuelight::ids::Oid;
 
 use super::*;
@@ -18,6 +20,7 @@ behaviours! {
     texts_are_kept_for_the_files_there_are,
     records_come_in_pages_in_key_order,
     summaries_are_of_one_account,
+    what_a_record_depends_on_is_kept_with_its_texts_and_told_in_its_summary,
     a_transferred_record_changes_accounts,
 }
 
@@ -191,6 +194,52 @@ async fn summaries_are_of_one_account(rig: Rig) {
     let summary = &summaries[1];
     assert_eq!((&summary.files[..], &summary.listed), (&files[..], &first.listed));
     assert_eq!((&summary.node_id, &summary.full_name), (&first.node_id, &first.full_name));
+}
+
+async fn what_a_record_depends_on_is_kept_with_its_texts_and_told_in_its_summary(mut rig: Rig) {
+    let blob = |n: u64| Found::Blob(oid(n));
+    let own = |path: &str, found| {
+        let (place, path) = (Place::Own(String::new()), path.to_owned());
+        Dependency::File { place, path, found }
+    };
+    let elsewhere = Place::Other {
+        host: "github.com".into(),
+        full_name: "Acme/Docs".into(),
+        branch: "main".into(),
+        id: Some(repo_key(9).id),
+    };
+    let mut listed = record(1, &["a"]);
+    let mut file = listed.files[0].clone();
+    (file.path, file.oid, file.included) = ("api.yaml".into(), oid(50), Some(Included::Own));
+    listed.files.push(file);
+    listed.dependencies = vec![own("api.yaml", blob(51)), own("none.yaml", Found::Missing)];
+    let mut other = record(2, &["b"]);
+    other.dependencies = vec![
+        Dependency::Paths { place: elsewhere.clone() },
+        Dependency::File { place: elsewhere, path: "x.yaml".into(), found: Found::Unread },
+    ];
+    for (record, texts) in [(&listed, vec![1, 50, 51, 52]), (&other, vec![2])] {
+        let texts = texts.into_iter().map(|n| (oid(n), n.to_string())).collect();
+        let change = Change::Put { record: Box::new(record.clone()), texts };
+        rig.write(record.key.id.0, change, Cause::Other).await;
+    }
+    rig.store(3, &["c"]).await;
+    rig.reopen().await;
+    for stored in [&listed, &other] {
+        let read = get(&rig, stored.key.id.0).await.expect("it was stored");
+        assert_eq!(read.dependencies, stored.dependencies);
+        let included = |record: &RepoRecord| -> Vec<_> {
+            record.files.iter().map(|file| file.included.clone()).collect()
+        };
+        assert_eq!(included(&read), included(stored));
+    }
+    let texts = rig.engine().texts(repo_key(1)).await.unwrap();
+    assert_eq!(texts.into_keys().collect::<Vec<_>>(), [oid(1), oid(50), oid(51)]);
+    let summaries = rig.engine().summaries(account(1)).await.unwrap();
+    let depends: Vec<&Depends> = summaries.iter().map(|s| &s.depends).collect();
+    let heads = [Depends::Head(listed.head), Depends::Elsewhere(other.head), Depends::Nothing];
+    assert_eq!(depends, heads.iter().collect::<Vec<_>>());
+    assert_eq!(summaries[0].files.len(), 1, "a listing shows the file that is named only");
 }
 
 async fn a_transferred_record_changes_accounts(rig: Rig) {

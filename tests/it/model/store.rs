@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cuelight::clock::Timestamp;
+use cuelight::engine::dependency::Depends;
 use cuelight::engine::record::RepoRecord;
 use cuelight::engine::store::{
     APPROVAL_KEEP, Applied, Apply, BRAKE_WINDOW, Cause, Change, ChangeEntry, Held, Seq, Summary,
@@ -82,7 +83,10 @@ impl Memory {
                 record.assign_seq(old.as_ref(), seq);
                 let stored = self.texts.entry(repo.clone()).or_default();
                 stored.extend(texts);
-                stored.retain(|oid, _| record.files.iter().any(|file| file.oid == *oid));
+                let of_files = |oid: &Oid| record.files.iter().any(|file| file.oid == *oid);
+                let of_others =
+                    |oid: &Oid| record.dependencies.iter().any(|d| d.oid() == Some(oid));
+                stored.retain(|oid, _| of_files(oid) || of_others(oid));
                 self.records.insert(repo, *record);
                 Some(seq)
             }
@@ -146,6 +150,7 @@ impl Store for Model {
             let mut files: Vec<_> = record
                 .files
                 .iter()
+                .filter(|f| f.included.is_none())
                 .map(|f| (f.provider.clone(), f.branch.clone(), f.path.clone(), f.oid.clone()))
                 .collect();
             files.sort();
@@ -155,6 +160,7 @@ impl Store for Model {
                 full_name: record.full_name.clone(),
                 listed: record.listed.clone(),
                 files,
+                depends: Depends::of(record),
                 holds_entities: record.holds_entities(),
                 is_approved: memory.is_approved(record, now),
             }

@@ -4,7 +4,7 @@
 -- ARGV: 1 time, 2 key, 3 token, 4 settlement, 5 ms to wait, 6 error, 7 repository,
 --       8 'put' or 'remove', 9 'event' or 'other', 10 entries of the change log, 11 the brake's
 --       window in ms; for a put: 12 '1' when it holds entities, else '0', 13 account,
---       14 full name, 15 record, 16 summary, 17 how many refs, the refs, how many files, their
+--       14 full name, 15 record, 16 summary, 17 how many refs, the refs, how many blobs, their
 --       oids, then for each text: oid, text
 -- Returns: what was done: 'stale', 'held' or 'written'; the change or nil; what became of the key
 
@@ -53,7 +53,7 @@ local function stop(old)
     redis.call('HSETNX', base .. 'stopped', repo, entry)
 end
 
--- The texts that stand in ARGV from `from` on replace those of files that are no more.
+-- The texts that stand in ARGV from `from` on replace those of blobs that it no longer has.
 local function put_texts(files, from)
     local texts = base .. 'texts:' .. repo
     for _, oid in ipairs(redis.call('HKEYS', texts)) do
