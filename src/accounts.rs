@@ -331,6 +331,22 @@ impl Accounts {
         }
     }
 
+    /// The account behind a login, if a provider names it.
+    ///
+    /// # Errors
+    /// As GitHub answers.
+    pub async fn of_login(&self, host: &Host, login: &str) -> Result<Option<Account>, GitHubError> {
+        self.ready_for(host, Some(login)).await?;
+        if self.membership.of_owner(host, login).is_empty() {
+            return Ok(None);
+        }
+        let owner = match self.by_login(host, login) {
+            Some(owner) => owner,
+            None => self.resolve(host, login).await?,
+        };
+        Ok(Some(owner.account))
+    }
+
     fn by_login(&self, host: &Host, login: &str) -> Option<Owner> {
         let learnt = self.read();
         let is_it = |it: &&Owner| it.account.host == *host && it.login.eq_ignore_ascii_case(login);

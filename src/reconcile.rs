@@ -11,12 +11,18 @@
 
 mod evidence;
 mod files;
+mod included;
 mod ours;
+mod rounds;
+
+pub use self::rounds::ROUNDS_MAX;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use self::included::Gathering;
+use self::rounds::Unplanned;
 use crate::accounts::Accounts;
 use crate::catalog::{AllowedKinds, PROCESSING_VERSION, ProcessFile};
 use crate::clock::{SharedClock, Timestamp};
@@ -106,8 +112,39 @@ struct Unit {
     account: Account,
     hint: Hint,
     delays: u32,
+    attempt: u32,
     record: Option<RepoRecord>,
     seen: Result<Seen, GitHubError>,
+    /// The account with whose credentials it was seen.
+    read_by: Account,
+    /// Whether it was not read but is as its record has it.
+    is_recalled: bool,
+    /// Its files, once they are processed.
+    gathering: Option<Gathering>,
+    /// What it said when it panicked.
+    panicked: Option<String>,
+}
+
+impl Unit {
+    fn new(
+        lease: &Lease,
+        record: Option<RepoRecord>,
+        seen: Result<Seen, GitHubError>,
+        read_by: Account,
+    ) -> Self {
+        Self {
+            account: lease.account.clone(),
+            hint: lease.hint.clone(),
+            delays: lease.delays,
+            attempt: lease.attempt,
+            record,
+            seen,
+            read_by,
+            is_recalled: false,
+            gathering: None,
+            panicked: None,
+        }
+    }
 }
 
 impl Reconciler {
@@ -149,15 +186,16 @@ impl Reconciler {
         let mut complete = Vec::with_capacity(units.len());
         for (lease, record, stored) in units {
             let missing = || Err(GitHubError::Transient("no answer for this repository".into()));
+            let is_recalled = stored.is_some();
             let seen = match stored {
                 Some(repository) => Ok(Seen::Found(Box::new(repository))),
                 None => answers.next().unwrap_or_else(missing),
             };
-            let seen = self.confirm(seen, lease, record.as_ref(), &queries).await;
-            let (account, hint) = (lease.account.clone(), lease.hint.clone());
-            complete.push(Unit { account, hint, delays: lease.delays, record, seen });
+            let (seen, read_by) = self.confirm(seen, lease, record.as_ref(), &queries).await;
+            let unit = Unit::new(lease, record, seen, read_by);
+            complete.push(Unit { is_recalled, ..unit });
         }
-        Ok(self.plan_units(complete, files).await)
+        self.plan_units(complete, files).await
     }
 
     /// The key to push for a record when cuelight starts: its own if it was made by other rules or
@@ -181,14 +219,14 @@ impl Reconciler {
     }
 
     /// A repository that its key's account cannot see may have moved: it is gone only if the
-    /// account of its record cannot see it either.
+    /// account of its record cannot see it either. Returns whose account has seen it.
     async fn confirm(
         &self,
         seen: Result<Seen, GitHubError>,
         lease: &Lease,
         record: Option<&RepoRecord>,
         queries: &[FileQuery],
-    ) -> Result<Seen, GitHubError> {
+    ) -> (Result<Seen, GitHubError>, Account) {
         match (&seen, record) {
             (Ok(Seen::Gone), Some(record))
                 if record.account != lease.account
@@ -197,9 +235,9 @@ impl Reconciler {
                 let read =
                     RepoRead { key: record.key.clone(), node_id: Some(record.node_id.clone()) };
                 let again = self.github.read(&record.account, &[read], queries).await;
-                again.into_iter().next().unwrap_or(seen)
+                (again.into_iter().next().unwrap_or(seen), record.account.clone())
             }
-            _ => seen,
+            _ => (seen, lease.account.clone()),
         }
     }
 
@@ -217,14 +255,15 @@ impl Reconciler {
         let file = |wanted: &Wanted| {
             let branch = wanted.query.branch.as_deref().unwrap_or_default();
             let held =
-                record.files.iter().find(|f| f.branch == branch && f.path == wanted.query.path)?;
+                record.named_files().find(|f| f.branch == branch && f.path == wanted.query.path)?;
             let content =
                 texts.get(&held.oid).map_or(Content::NotRead, |t| Content::Text(t.as_str().into()));
             Some(FileSeen { oid: held.oid.clone(), content })
         };
         let found: Vec<Option<FileSeen>> = files.iter().map(file).collect();
         let whole = found.iter().flatten().all(|f| matches!(f.content, Content::Text(_)))
-            && found.iter().flatten().count() == record.files.len();
+            && found.iter().flatten().count() == record.named_files().count()
+            && record.dependencies.iter().all(|d| d.is_recallable(|oid| texts.contains_key(oid)));
         Ok(whole.then(|| Repository {
             key: record.key.clone(),
             node_id: record.node_id.clone(),
@@ -240,21 +279,28 @@ impl Reconciler {
 
     /// Parsing is CPU work on foreign input, so it runs off the async threads, and a panic in one
     /// unit stays that unit's.
-    async fn plan_units(&self, units: Vec<Unit>, files: Vec<Wanted>) -> Vec<Plan> {
-        let planner = Planner {
+    async fn plan_units(
+        &self,
+        units: Vec<Unit>,
+        files: Vec<Wanted>,
+    ) -> Result<Vec<Plan>, EngineError> {
+        let planner = Arc::new(Planner {
             membership: self.membership.clone(),
             processing: self.processing.clone(),
             now: self.clock.now(),
             files,
-        };
+        });
         let count = units.len();
+        let panicked = |what: String| (0..count).map(|_| Plan::Panicked(what.clone())).collect();
+        let units = match self.gather(&planner, units).await {
+            Ok(units) => units,
+            Err(Unplanned::Store(error)) => return Err(error),
+            Err(Unplanned::Lost(what)) => return Ok(panicked(what)),
+        };
         let planned = tokio::task::spawn_blocking(move || {
             units.into_iter().map(|unit| planner.guarded(unit)).collect::<Vec<_>>()
         });
-        match planned.await {
-            Ok(plans) => plans,
-            Err(error) => (0..count).map(|_| Plan::Panicked(error.to_string())).collect(),
-        }
+        Ok(planned.await.unwrap_or_else(|error| panicked(error.to_string())))
     }
 }
 
@@ -275,7 +321,7 @@ fn was_wanted(membership: &Membership, old: Option<&RepoRecord>) -> bool {
         let branch = |w: &Wanted| w.query.branch.as_deref().unwrap_or_default() == file.branch;
         wanted.iter().any(|w| branch(w) && w.query.path == file.path)
     };
-    old.files.iter().all(is_wanted)
+    old.named_files().all(is_wanted)
 }
 
 /// The repository of a `Repo` key.
@@ -301,6 +347,9 @@ impl Planner {
     }
 
     fn plan(&self, unit: Unit) -> Plan {
+        if let Some(what) = unit.panicked {
+            return Plan::Panicked(what);
+        }
         let seen = match &unit.seen {
             Ok(seen) => seen,
             Err(error) => return Plan::Failed(error.clone()),
@@ -341,9 +390,10 @@ impl Planner {
                 (remove, reasons.any(Reasons::DELETED))
             }
             Seen::Found(repository) => match self.standing(repository) {
-                Standing::Member(providers) => {
-                    let wanted = wanted(providers);
-                    let (record, texts) = self.record(repository, &wanted, old, &unit.hint);
+                Standing::Member(_) => {
+                    let gathering =
+                        unit.gathering.as_ref().ok_or("its files were not looked at")?;
+                    let (record, texts) = self.record(repository, gathering, old, &unit.hint);
                     let was_wanted = was_wanted(&self.membership, old);
                     evidence::doubts_loss(reasons, old, &record, was_wanted).map_or(Ok(()), Err)?;
                     let is_named = reasons.from_event() && was_wanted && self.is_up_to_date(old);

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use crate::accounts::Accounts;
 use crate::clock::{SharedClock, Timestamp};
+use crate::engine::dependency::Depends;
 use crate::engine::queue::{PushKey, push_all};
 use crate::engine::record::RepoRecord;
 use crate::engine::store::{Summary, allowance};
@@ -92,6 +93,17 @@ struct Known {
     stored: HashMap<RepoKey, Summary>,
     /// Whose removal the brake holds: to see them again lifts the hold.
     held: HashSet<RepoKey>,
+    /// Whether records that depend on branches beyond the listing are read in any case.
+    elsewhere: Elsewhere,
+}
+
+/// What is done about branches that a listing does not show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Elsewhere {
+    /// Whoever depends on one is read.
+    Read,
+    /// Left to the next scan.
+    Leave,
 }
 
 /// A scan under way.
@@ -108,6 +120,12 @@ enum Listing {
     Whole(u64),
     /// See [`Ended::PutOff`].
     PutOff(Timestamp),
+}
+
+impl Known {
+    fn is_read_anyway(&self, stored: &Summary) -> bool {
+        self.elsewhere == Elsewhere::Read && matches!(stored.depends, Depends::Elsewhere(_))
+    }
 }
 
 impl Scanner {
@@ -188,6 +206,7 @@ impl Scanner {
             fingerprint,
             stored: summaries.into_iter().map(|s| (s.key.clone(), s)).collect(),
             held: self.store.held().await?.into_iter().map(|held| held.key).collect(),
+            elsewhere: Elsewhere::Read,
         })
     }
 
@@ -298,6 +317,7 @@ impl Scanner {
             fingerprint: String::new(),
             stored: records.iter().flatten().map(summary).collect(),
             held: self.store.held().await?.into_iter().map(|held| held.key).collect(),
+            elsewhere: Elsewhere::Leave,
         };
         Ok(listed.iter().map(|repository| self.difference(repository, &known)).collect())
     }
@@ -329,6 +349,8 @@ impl Scanner {
                     && stored.full_name == listed.full_name
                     && stored.listed == listed.listed
                     && stored.files == files
+                    && stored.depends.agrees(listed.head.as_ref())
+                    && !known.is_read_anyway(stored)
                     && !known.held.contains(&listed.key)
             }
         };

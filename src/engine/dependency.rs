@@ -92,6 +92,17 @@ impl Dependency {
     }
 }
 
+impl Dependency {
+    /// Whether it can be had without GitHub, when `has` says which texts can.
+    pub fn is_recallable(&self, has: impl Fn(&Oid) -> bool) -> bool {
+        match self {
+            Self::File { found: Found::Blob(oid), .. } => has(oid),
+            Self::File { found: Found::Missing, .. } => true,
+            Self::File { found: Found::Unread, .. } | Self::Paths { .. } => false,
+        }
+    }
+}
+
 impl Depends {
     /// What tells whether this record has to be made afresh.
     pub fn of(record: &RepoRecord) -> Self {

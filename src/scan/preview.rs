@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use super::{Findings, Known, Listing, Progress, Scanner};
 use crate::engine::EngineError;
+use crate::engine::dependency::Depends;
 use crate::engine::store::Summary;
 use crate::github::{GitHubError, RepoRead, Repository};
 use crate::ids::{Account, FullName, Oid};
@@ -137,6 +138,11 @@ fn difference(listed: &Repository, stored: &Summary) -> String {
     }
     if old.topics != new.topics {
         differs.push("its topics differ".to_owned());
+    }
+    if !stored.depends.agrees(listed.head.as_ref()) {
+        differs.push("its head is another, and files that it includes may differ".to_owned());
+    } else if matches!(stored.depends, Depends::Elsewhere(_)) {
+        differs.push("it includes files of other branches or repositories".to_owned());
     }
     let held: BTreeSet<&Oid> = stored.files.iter().map(|(.., oid)| oid).collect();
     let seen: BTreeSet<&Oid> = listed.files.iter().flatten().map(|file| &file.oid).collect();

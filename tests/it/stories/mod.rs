@@ -13,6 +13,7 @@ mod explaining;
 mod false_removals;
 mod files;
 mod heartbeat;
+mod included;
 mod installed;
 mod kill;
 mod lagging;

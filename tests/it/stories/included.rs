@@ -1,0 +1,386 @@
+//! What catalog files lead to: the files that Locations include, wherever they are.
+
+use cuelight::catalog::process_file;
+use cuelight::config::{Config, Provider, Rule};
+use cuelight::reconcile::ROUNDS_MAX;
+use cuelight::worker::Outcome;
+use fake_github::{CallKind, Calls, Fault, NewRepository, Push};
+
+use crate::support::stage::{FILE, Stage, TOKEN, component};
+
+/// The text of a Location.
+pub fn location(targets: &[&str]) -> String {
+    let items: String = targets.iter().map(|target| format!("    - {target}\n")).collect();
+    format!(
+        "apiVersion: backstage.io/v1alpha1\nkind: Location\nmetadata:\n  name: parts\n\
+         spec:\n  targets:\n{items}"
+    )
+}
+
+/// A second provider, for `globex`, which the token sees too.
+fn beside_globex(config: &mut Config) {
+    let acme = config.providers[0].clone();
+    let globex = Provider { id: "globex".into(), organization: "globex".into(), ..acme };
+    config.providers.push(globex);
+}
+
+/// A stage with both organisations.
+async fn two_accounts() -> Stage {
+    let stage = Stage::with(beside_globex, process_file).await;
+    stage.world().create_organization("globex");
+    stage.world().add_token(TOKEN, &["acme", "globex"]);
+    stage
+}
+
+impl Stage {
+    /// Creates `acme/pay` with a Location of these targets and with these files, works it off, and
+    /// forgets the calls.
+    async fn including(&self, targets: &[&str], files: &[(&str, String)]) {
+        let mut new = NewRepository::named("pay").file(FILE, location(targets));
+        for (path, text) in files {
+            new = new.file(path, text);
+        }
+        self.cue(&self.world().create_repository("acme", new)).await;
+        self.work().await;
+        self.world().reset_calls();
+    }
+
+    /// Creates a repository that no webhook tells of, without a catalog file.
+    fn elsewhere(&self, owner: &str, path: &str, text: &str) {
+        let new = NewRepository::named("shared").file(path, text);
+        self.world().create_repository(owner, new);
+    }
+
+    async fn push(&self, repository: &str, push: Push) -> Vec<Outcome> {
+        self.cue(&self.world().push(repository, push)).await;
+        self.work().await
+    }
+
+    /// How often GitHub was asked, by kind.
+    fn asked(&self) -> [usize; 4] {
+        let kinds = [CallKind::Nodes, CallKind::Files, CallKind::Tree];
+        let [nodes, files, trees] = kinds.map(|kind| self.world().calls_of(kind));
+        [nodes, files, trees, self.world().calls().len() - nodes - files - trees]
+    }
+
+    async fn codes(&self) -> Vec<String> {
+        self.problems().await.into_iter().map(|(code, _)| code).collect()
+    }
+
+    async fn is_stale(&self, name: &str) -> bool {
+        let entity = self.entity("component", name).await.expect("it is in the catalog");
+        entity.get("status").is_some()
+    }
+}
+
+#[tokio::test]
+async fn a_location_brings_in_the_files_that_it_names_with_one_more_call() {
+    let stage = Stage::open().await;
+    let pay = stage.repository("pay", &component("pay", "service")).await;
+    let both =
+        format!("{}---\n{}", component("pay", "service"), location(&["./a.yaml", "b/c.yaml"]));
+    let push = Push::to("main")
+        .put(FILE, both)
+        .put("a.yaml", component("a", "service"))
+        .put("b/c.yaml", component("c", "library"));
+    stage.push(&pay, push).await;
+    assert!(stage.has("pay").await && stage.has("a").await);
+    assert_eq!(stage.type_of("c").await.as_deref(), Some("library"));
+    assert_eq!(stage.asked(), [1, 1, 0, 0]);
+    let entity = stage.entity("component", "c").await.expect("the included component");
+    let annotations = &entity["metadata"]["annotations"];
+    let url = "url:https://github.com/acme/pay/tree/main/b/c.yaml";
+    assert_eq!(annotations["backstage.io/managed-by-location"], url);
+    assert!(stage.problems().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_push_that_changes_only_an_included_file_refreshes_what_it_declares() {
+    let stage = Stage::open().await;
+    stage.including(&["docs/a.yaml"], &[("docs/a.yaml", component("a", "service"))]).await;
+    stage.push("acme/pay", Push::to("main").put("docs/a.yaml", component("a", "website"))).await;
+    assert_eq!(stage.type_of("a").await.as_deref(), Some("website"));
+    assert_eq!(stage.asked(), [1, 1, 0, 0]);
+}
+
+#[tokio::test]
+async fn what_was_needed_before_is_read_in_the_first_round() {
+    let stage = Stage::open().await;
+    let files = [
+        ("a.yaml", location(&["b.yaml"]).replace("name: parts", "name: more")),
+        ("b.yaml", component("b", "service")),
+    ];
+    stage.including(&["a.yaml"], &files).await;
+    stage.push("acme/pay", Push::to("main").put("b.yaml", component("b", "website"))).await;
+    assert_eq!(stage.type_of("b").await.as_deref(), Some("website"));
+    assert_eq!(stage.asked(), [1, 1, 0, 0], "though it takes two rounds to find out");
+}
+
+#[tokio::test]
+async fn a_new_file_that_fits_a_pattern_comes_in() {
+    let stage = Stage::open().await;
+    stage.including(&["docs/*.yaml"], &[("docs/a.yaml", component("a", "service"))]).await;
+    assert!(stage.has("a").await);
+    stage.push("acme/pay", Push::to("main").put("docs/b.yaml", component("b", "service"))).await;
+    assert!(stage.has("a").await && stage.has("b").await);
+    let [nodes, files, trees, others] = stage.asked();
+    assert!(nodes == 1 && files <= 2 && trees == 1 && others == 0, "{:?}", stage.asked());
+    stage.push("acme/pay", Push::to("main").delete("docs/a.yaml")).await;
+    assert!(!stage.has("a").await && stage.has("b").await);
+}
+
+#[tokio::test]
+async fn while_the_head_stays_nothing_that_is_included_is_read_again() {
+    let stage = Stage::open().await;
+    let files = [("docs/a.yaml", component("a", "service")), ("b.yaml", component("b", "service"))];
+    stage.including(&["docs/*.yaml", "b.yaml", "none.yaml"], &files).await;
+    stage.cue(&stage.world().set_topics("acme/pay", &["money"])).await;
+    stage.work().await;
+    assert_eq!(stage.asked(), [1, 0, 0, 0]);
+    assert!(stage.has("a").await && stage.has("b").await);
+    assert!(!stage.is_stale("a").await);
+    assert_eq!(stage.codes().await, ["target-missing"]);
+}
+
+#[tokio::test]
+async fn an_included_file_that_is_deleted_takes_its_entities_along() {
+    let stage = Stage::open().await;
+    let files = [("a.yaml", component("a", "service")), ("b.yaml", component("b", "service"))];
+    stage.including(&["a.yaml", "b.yaml"], &files).await;
+    stage.push("acme/pay", Push::to("main").delete("a.yaml")).await;
+    assert!(!stage.has("a").await && stage.has("b").await);
+    assert_eq!(stage.problems().await, [("target-missing".to_owned(), 7)]);
+}
+
+#[tokio::test]
+async fn an_included_file_that_is_renamed_with_its_target_keeps_its_entities() {
+    let stage = Stage::open().await;
+    stage.including(&["a.yaml"], &[("a.yaml", component("a", "service"))]).await;
+    let push = Push::to("main")
+        .put(FILE, location(&["z.yaml"]))
+        .delete("a.yaml")
+        .put("z.yaml", component("a", "service"));
+    stage.push("acme/pay", push).await;
+    let entity = stage.entity("component", "a").await.expect("it stays");
+    let url = "https://github.com/acme/pay/tree/main/z.yaml";
+    assert_eq!(entity["metadata"]["annotations"]["backstage.io/view-url"], url);
+    assert!(stage.problems().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_location_that_goes_takes_along_what_it_included() {
+    let stage = Stage::open().await;
+    stage.including(&["a.yaml"], &[("a.yaml", component("a", "service"))]).await;
+    stage.push("acme/pay", Push::to("main").put(FILE, component("pay", "service"))).await;
+    assert!(stage.has("pay").await && !stage.has("a").await);
+    stage.push("acme/pay", Push::to("main").put("a.yaml", component("a", "website"))).await;
+    assert!(!stage.has("a").await, "nobody includes it");
+    assert_eq!(stage.asked(), [2, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn while_the_including_file_is_broken_what_it_included_stays() {
+    let stage = Stage::open().await;
+    stage.including(&["a.yaml"], &[("a.yaml", component("a", "service"))]).await;
+    stage.push("acme/pay", Push::to("main").put(FILE, "kind: [Location\n")).await;
+    assert!(stage.has("a").await);
+    assert_eq!(stage.codes().await, ["yaml-syntax"]);
+    let large = format!("{}# {}\n", location(&["a.yaml"]), "x".repeat(1024 * 1024));
+    stage.push("acme/pay", Push::to("main").put(FILE, large)).await;
+    assert!(stage.is_stale("a").await);
+    assert_eq!(stage.codes().await, ["file-unreadable"]);
+    let mended = Push::to("main").put(FILE, location(&["a.yaml"]));
+    stage.push("acme/pay", mended.put("a.yaml", component("a", "website"))).await;
+    assert_eq!(stage.type_of("a").await.as_deref(), Some("website"));
+    assert!(!stage.is_stale("a").await && stage.problems().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_included_file_that_is_too_large_is_a_problem_and_what_it_declared_stays() {
+    let stage = Stage::open().await;
+    stage.including(&["a.yaml"], &[("a.yaml", component("a", "service"))]).await;
+    let large = format!("{}# {}\n", component("a", "website"), "x".repeat(1024 * 1024));
+    stage.push("acme/pay", Push::to("main").put("a.yaml", large)).await;
+    assert_eq!(stage.type_of("a").await.as_deref(), Some("service"));
+    assert!(stage.is_stale("a").await);
+    assert_eq!(stage.codes().await, ["target-unreadable"]);
+}
+
+#[tokio::test]
+async fn files_of_another_repository_are_included_with_its_own_accounts_credentials() {
+    let stage = two_accounts().await;
+    stage.elsewhere("globex", "parts/a.yaml", &component("a", "service"));
+    stage.elsewhere("acme", "b.yaml", &component("b", "service"));
+    let targets = [
+        "https://github.com/Globex/shared/blob/main/parts/a.yaml",
+        "https://github.com/acme/shared/blob/main/b.yaml",
+    ];
+    stage.including(&targets, &[]).await;
+    assert!(stage.has("a").await && stage.has("b").await);
+    let entity = stage.entity("component", "a").await.expect("the included component");
+    let location = &entity["metadata"]["annotations"]["backstage.io/managed-by-location"];
+    let url = "url:https://github.com/Globex/shared/tree/main/parts/a.yaml";
+    assert_eq!(*location, url);
+}
+
+#[tokio::test]
+async fn an_owner_that_no_provider_names_is_not_asked_for_and_the_problem_says_what_to_do() {
+    let stage = two_accounts().await;
+    let files = [("b.yaml", component("b", "service"))];
+    let stranger = "https://github.com/initech/shared/blob/main/a.yaml";
+    let other_host = "https://ghe.acme.com/acme/shared/blob/main/a.yaml";
+    stage.including(&[stranger, other_host, "b.yaml"], &files).await;
+    assert!(stage.has("b").await);
+    let (_, list) = stage.get("/api/cuelight/v1/problems").await;
+    for (item, owner) in [(0, "initech on github.com"), (1, "acme on ghe.acme.com")] {
+        assert_eq!(list["items"][item]["code"], "target-unreadable");
+        let message = list["items"][item]["message"].as_str().expect("a message");
+        assert!(message.contains(owner) && message.contains("catalog.providers"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_repository_that_is_not_shown_any_more_keeps_what_it_declared() {
+    let stage = two_accounts().await;
+    stage.elsewhere("globex", "a.yaml", &component("a", "service"));
+    stage.including(&["https://github.com/globex/shared/blob/main/a.yaml"], &[]).await;
+    stage.world().hide_repository(TOKEN, "globex/shared");
+    stage.push("acme/pay", Push::to("main").put("README.md", "x")).await;
+    assert!(stage.is_stale("a").await);
+    assert_eq!(stage.codes().await, ["target-unreadable"]);
+    stage.world().show_repository(TOKEN, "globex/shared");
+    stage.scan().await;
+    assert!(!stage.is_stale("a").await);
+    stage.world().push("globex/shared", Push::to("main").delete("a.yaml"));
+    stage.scan().await;
+    assert!(!stage.has("a").await);
+    assert_eq!(stage.codes().await, ["target-missing"]);
+}
+
+#[tokio::test]
+async fn a_round_that_fails_changes_nothing_and_is_tried_again() {
+    let stage = Stage::open().await;
+    stage.including(&["a.yaml"], &[("a.yaml", component("a", "service"))]).await;
+    let next = || Push::to("main").put("a.yaml", component("a", "website"));
+    for fault in [Fault::Status(502), Fault::NoData { kind: "SOMETHING".into() }, Fault::CutBody] {
+        stage.world().fail_next(1, Calls::Of(CallKind::Files), fault);
+        assert_eq!(stage.push("acme/pay", next()).await, [Outcome::Retried]);
+        assert_eq!(stage.type_of("a").await.as_deref(), Some("service"));
+        assert!(!stage.is_stale("a").await && stage.problems().await.is_empty());
+    }
+    stage.clock.advance(std::time::Duration::from_secs(60));
+    stage.work().await;
+    assert_eq!(stage.type_of("a").await.as_deref(), Some("website"));
+}
+
+#[tokio::test]
+async fn another_accounts_trouble_does_not_hold_up_this_one_for_long() {
+    let stage = two_accounts().await;
+    stage.elsewhere("globex", "a.yaml", &component("a", "service"));
+    let there = "https://github.com/globex/shared/blob/main/a.yaml";
+    stage.including(&[there, "b.yaml"], &[("b.yaml", component("b", "service"))]).await;
+    let broken = Fault::NodeError {
+        repository: "globex/shared".to_owned(),
+        field: None,
+        kind: "SERVICE_UNAVAILABLE".to_owned(),
+    };
+    stage.world().fail_always(Calls::Of(CallKind::Files), broken);
+    let push = Push::to("main").put("b.yaml", component("b", "website"));
+    assert_eq!(stage.push("acme/pay", push).await, [Outcome::Retried]);
+    for expected in [Outcome::Retried, Outcome::Done] {
+        stage.clock.advance(std::time::Duration::from_secs(60));
+        assert_eq!(stage.work().await, [expected]);
+    }
+    assert_eq!(stage.type_of("b").await.as_deref(), Some("website"));
+    assert!(stage.is_stale("a").await);
+}
+
+#[tokio::test]
+async fn ten_repositories_with_includes_are_two_calls() {
+    let stage = Stage::open().await;
+    for at in 0..10 {
+        let name = format!("pay-{at}");
+        let new = NewRepository::named(&name)
+            .file(FILE, location(&["a.yaml", "b.yaml"]).replace("parts", &name))
+            .file("a.yaml", component(&format!("a-{at}"), "service"))
+            .file("b.yaml", component(&format!("b-{at}"), "service"));
+        stage.cue(&stage.world().create_repository("acme", new)).await;
+    }
+    // A repository that was just created is looked up by its number in no case.
+    stage.work().await;
+    assert_eq!(stage.components().await, 20);
+    assert_eq!(stage.asked(), [1, 1, 0, 0]);
+    assert_eq!(stage.world().points(), 2);
+}
+
+#[tokio::test]
+async fn a_chain_of_locations_ends_after_some_rounds() {
+    let stage = Stage::open().await;
+    let link = |at: usize| {
+        let next = format!("{}.yaml", at + 1);
+        location(&[&next]).replace("name: parts", &format!("name: link-{at}"))
+    };
+    let mut new = NewRepository::named("pay").file(FILE, link(0));
+    for at in 1..=ROUNDS_MAX {
+        let both = format!("{}---\n{}", link(at), component(&format!("c-{at}"), "service"));
+        new = new.file(&format!("{at}.yaml"), both);
+    }
+    stage.cue(&stage.world().create_repository("acme", new)).await;
+    stage.work().await;
+    assert_eq!(stage.components().await, ROUNDS_MAX as u64);
+    assert_eq!(stage.asked(), [1, ROUNDS_MAX, 0, 0]);
+    assert_eq!(stage.codes().await, ["target-unreadable"]);
+}
+
+#[tokio::test]
+async fn a_scan_finds_a_missed_push_to_an_included_file() {
+    let stage = two_accounts().await;
+    stage.elsewhere("globex", "b.yaml", &component("b", "service"));
+    let there = "https://github.com/globex/shared/blob/main/b.yaml";
+    stage.including(&["a.yaml"], &[("a.yaml", component("a", "service"))]).await;
+    let new = NewRepository::named("shop").file(FILE, location(&[there]).replace("parts", "shop"));
+    stage.cue(&stage.world().create_repository("acme", new)).await;
+    stage.work().await;
+    stage.repository("plain", &component("plain", "service")).await;
+    stage.world().put_file("acme/pay", "a.yaml", component("a", "website"));
+    stage.world().put_file("acme/plain", "README.md", "x");
+    stage.world().put_file("globex/shared", "b.yaml", component("b", "website"));
+    assert_eq!(stage.scan().await.len(), 3, "the scan, and the two that include something");
+    assert_eq!(stage.type_of("a").await.as_deref(), Some("website"));
+    assert_eq!(stage.type_of("b").await.as_deref(), Some("website"));
+    assert_eq!(stage.scan().await.len(), 2, "what another repository holds no listing shows");
+}
+
+#[tokio::test]
+async fn other_rules_are_applied_to_included_files_without_asking_github() {
+    let stage = two_accounts().await;
+    stage.elsewhere("globex", "b.yaml", &component("b", "service"));
+    let there = "https://github.com/globex/shared/blob/main/b.yaml";
+    let files = [("a.yaml", component("a", "service").replace("Component", "API"))];
+    stage.including(&["a.yaml", there, "none.yaml"], &files).await;
+    stage.world().reset_calls();
+    let stage = stage
+        .restart_with(|config| {
+            let kind = |kind: &str| cuelight::config::AllowedKind {
+                kind: kind.to_owned(),
+                spec_type: None,
+            };
+            let rule = Rule { allow: vec![kind("Component"), kind("Location")] };
+            config.rules.rules = Some(vec![rule]);
+        })
+        .await;
+    stage.work().await;
+    assert!(stage.world().calls().is_empty(), "{:?}", stage.asked());
+    assert!(stage.has("b").await);
+    assert!(stage.entity("api", "a").await.is_none());
+    let codes = stage.codes().await;
+    assert!(codes.contains(&"kind-not-allowed".to_owned()), "{codes:?}");
+}
+
+crate::support::on_redis::again_on_redis!(
+    a_location_brings_in_the_files_that_it_names_with_one_more_call,
+    a_push_that_changes_only_an_included_file_refreshes_what_it_declares,
+    while_the_head_stays_nothing_that_is_included_is_read_again,
+    a_scan_finds_a_missed_push_to_an_included_file,
+    other_rules_are_applied_to_included_files_without_asking_github,
+);
