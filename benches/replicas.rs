@@ -136,6 +136,7 @@ fn feed(engine: &Arc<RedisEngine>) -> (ViewFeed, watch::Receiver<Arc<View>>) {
     let feed = ViewFeed {
         store: engine.clone(),
         view,
+        routing: watch::Sender::new(Arc::default()),
         clock: clock.clone(),
         metrics: Metrics::new(&mut Registry::default()),
         health: Arc::new(Health::new(clock)),

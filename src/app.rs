@@ -145,9 +145,11 @@ impl App {
         let health = Arc::new(Health::new(parts.clock.clone()));
         let (view, watched) = watch::channel(Arc::new(View::empty()));
         let processing = Processing::new(parts.process, config.rules.allowed_kinds());
+        let (routing, routes) = watch::channel(Arc::new(routing(&config)?));
         let feed = ViewFeed {
             store: engine.clone(),
             view,
+            routing,
             clock: parts.clock.clone(),
             metrics: metrics.clone(),
             health: health.clone(),
@@ -155,8 +157,6 @@ impl App {
         let ports = Ports::new(&engine);
         let worker = worker(&config, &parts.clock, &ports, processing, &metrics, &health)?;
         let stop = Stop { accept: CancellationToken::new(), hurry: worker.hurry.clone() };
-        // Nothing changes it yet; what depends on other branches will.
-        let (_, routing) = watch::channel(Arc::new(routing(&config)?));
         let heartbeat = Arc::new(Heartbeat::new(worker.scanner.clone(), ports.inspect.clone()));
         let app = Self {
             public,
@@ -170,7 +170,7 @@ impl App {
             stop,
             shutdown_timeout: config.server.shutdown_timeout,
         };
-        app.spawn_servers(&config, listeners, routing, Arc::new(registry));
+        app.spawn_servers(&config, listeners, routes, Arc::new(registry));
         match app.load(&feed).await {
             Ok(seq) => app.spawn_work(&config, feed, seq),
             Err(error) => {

@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod dependents;
 pub mod engine;
 pub mod freshness;
 pub mod github;

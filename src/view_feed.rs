@@ -1,4 +1,5 @@
 //! Keeps the in-memory view equal to the store: loads every record, then follows the change log.
+//! What records depend on beyond their own branches goes to routing in the same way.
 //!
 //! Loading notes the log's last sequence number *before* it reads records, and afterwards applies
 //! every later change; a change that the load already saw is applied again, which changes nothing.
@@ -11,11 +12,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{RepoId, View};
 use crate::clock::SharedClock;
+use crate::dependents::{Dependent, Dependents, Watched};
+use crate::engine::dependency::{Dependency, Place};
 use crate::engine::record::RepoRecord;
 use crate::engine::store::{ChangeEntry, Seq};
 use crate::engine::{EngineError, Store};
 use crate::health::{CheckState, Health, VIEW_FOLLOWS};
+use crate::ids::Host;
 use crate::telemetry::Metrics;
+use crate::webhook::route::Routing;
 use crate::work::RepoKey;
 
 /// Records read at a time while loading: some MB of JSON.
@@ -36,6 +41,8 @@ pub struct ViewFeed {
     pub store: Arc<dyn Store>,
     /// Where new snapshots go.
     pub view: watch::Sender<Arc<View>>,
+    /// Where the index of dependents goes.
+    pub routing: watch::Sender<Arc<Routing>>,
     /// The time, for lags.
     pub clock: SharedClock,
     /// Counts.
@@ -53,14 +60,19 @@ impl ViewFeed {
     pub async fn load(&self, mut look: impl FnMut(&RepoRecord)) -> Result<Seq, EngineError> {
         let seq = self.store.last_seq().await?;
         let mut view = View::empty();
+        let mut dependents = Dependents::default();
         let mut after: Option<RepoKey> = None;
         loop {
             let records = self.store.records(after, LOAD_PAGE).await?;
             let Some(last) = records.last() else { break };
             after = Some(last.key.clone());
             view = view.with_repositories(records.iter().map(RepoRecord::to_entry));
-            records.iter().for_each(&mut look);
+            for record in &records {
+                depend(&mut dependents, record);
+                look(record);
+            }
         }
+        self.route(dependents);
         self.publish(view.complete_to(seq));
         Ok(seq)
     }
@@ -108,6 +120,17 @@ impl ViewFeed {
         let seq = last.seq;
         let view = (**self.view.borrow()).clone();
         let view = changes.iter().fold(view, |view, change| apply(&view, change));
+        let mut dependents = self.routing.borrow().dependents.clone();
+        let mut is_other = false;
+        for change in &changes {
+            is_other |= match &change.record {
+                Some(record) => depend(&mut dependents, record),
+                None => dependents.remove(&change.key),
+            };
+        }
+        if is_other {
+            self.route(dependents);
+        }
         self.publish(view.complete_to(seq));
         let now = self.clock.now();
         for cued_at in changes.iter().filter_map(|c| c.record.as_ref()?.cued_at) {
@@ -116,9 +139,35 @@ impl ViewFeed {
         Ok(seq)
     }
 
+    fn route(&self, dependents: Dependents) {
+        self.routing.send_modify(|routing| {
+            *routing = Arc::new(Routing { dependents, ..Routing::clone(routing) });
+        });
+    }
+
     fn publish(&self, view: View) {
         self.view.send_replace(Arc::new(view));
     }
+}
+
+/// Takes in what a record depends on; whether that changes anything.
+fn depend(dependents: &mut Dependents, record: &RepoRecord) -> bool {
+    let watched = |place: &Place| match place {
+        Place::Own(_) => None,
+        Place::Other { host, full_name, branch, id } => Some(Watched {
+            host: Host::parse(host).ok()?,
+            name: full_name.to_ascii_lowercase(),
+            id: *id,
+            branch: branch.clone(),
+        }),
+    };
+    let places = record.dependencies.iter().map(Dependency::place);
+    let dependent = Dependent {
+        key: record.key.clone(),
+        account: record.account.clone(),
+        full_name: record.full_name.clone(),
+    };
+    dependents.put(dependent, places.filter_map(watched).collect())
 }
 
 fn apply(view: &View, change: &ChangeEntry) -> View {

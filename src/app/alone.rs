@@ -110,8 +110,15 @@ impl Alone {
         let registry = Arc::new(registry);
         let state = internal_state(config, ports, &worker, watched, registry, auth, &stop);
         let storage = engine.is_some().then(|| state.info.storage_url.clone());
-        let feed =
-            ViewFeed { store: ports.store.clone(), view, clock: parts.clock, metrics, health };
+        let feed = ViewFeed {
+            store: ports.store.clone(),
+            view,
+            // Nothing is received.
+            routing: watch::Sender::new(Arc::default()),
+            clock: parts.clock,
+            metrics,
+            health,
+        };
         let router = internal::router(state);
         Ok(Self { storage, router, worker, runners: config.workers.max(1), feed, engine })
     }

@@ -6,7 +6,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::record::RepoRecord;
 use crate::ids::{Oid, RepoId};
 
 /// Something that was asked for while a record was made.
@@ -104,16 +103,17 @@ impl Dependency {
 }
 
 impl Depends {
-    /// What tells whether this record has to be made afresh.
-    pub fn of(record: &RepoRecord) -> Self {
+    /// What tells whether a record with these dependencies, made at this head, has to be made
+    /// afresh.
+    pub fn of(dependencies: &[Dependency], head: Option<&Oid>) -> Self {
         let is_listed = |dependency: &Dependency| match dependency.place() {
             Place::Own(branch) => branch.is_empty(),
             Place::Other { .. } => false,
         };
-        match record.dependencies.as_slice() {
+        match dependencies {
             [] => Self::Nothing,
-            all if all.iter().all(is_listed) => Self::Head(record.head.clone()),
-            _ => Self::Elsewhere(record.head.clone()),
+            all if all.iter().all(is_listed) => Self::Head(head.cloned()),
+            _ => Self::Elsewhere(head.cloned()),
         }
     }
 

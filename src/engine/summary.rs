@@ -61,7 +61,7 @@ impl StoredSummary {
             full_name: record.full_name.clone(),
             listed: record.listed.clone(),
             files,
-            depends: Depends::of(record),
+            depends: Depends::of(&record.dependencies, record.head.as_ref()),
         }
     }
 

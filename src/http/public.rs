@@ -190,6 +190,14 @@ impl Receiver {
             Ok(route(event, &routing, received_at))
         });
         let routed = routed.map_err(|error| Refusal::Malformed(error.to_string()))?;
+        if routed.left_out > 0 {
+            let (left_out, delivery) = (routed.left_out, &id);
+            tracing::warn!(
+                delivery.id = %delivery,
+                "delivery {delivery} concerns more repositories than one event has read: \
+                 {left_out} are left to the next scan"
+            );
+        }
         let delivery = Delivery {
             id,
             event: event.to_owned(),

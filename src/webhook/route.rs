@@ -1,8 +1,9 @@
 //! Which repositories an event says may have changed.
 //!
-//! A pure function of the event and of two things only the rest of the program knows: which hosts
-//! are configured and which branches matter. It decides nothing about the catalog. What it drops,
-//! it drops because the event provably concerns nothing we read, and it says why.
+//! A pure function of the event and of what only the rest of the program knows: which hosts are
+//! configured, which branches matter, and who depends on which others. It decides nothing about the
+//! catalog. What it drops, it drops because the event provably concerns nothing we read, and it
+//! says why.
 
 use std::collections::HashSet;
 
@@ -12,6 +13,7 @@ use super::event::{
 };
 use super::wire::Text;
 use crate::clock::Timestamp;
+use crate::dependents::{DEPENDENTS_MAX, Dependent, Dependents};
 use crate::ids::{Account, AppId, FullName, Host, app_account};
 use crate::work::{Hint, Lane, PushHint, PushKey, Reasons, RepoKey, WorkKey};
 
@@ -22,8 +24,8 @@ pub struct Routing {
     pub hosts: Vec<Host>,
     /// Branches that a provider names, of any repository.
     pub branches: HashSet<String>,
-    /// Branches that some entity depends on, of any repository.
-    pub dependency_branches: HashSet<String>,
+    /// Who depends on branches beyond its own.
+    pub dependents: Dependents,
     /// The Apps of the configured integrations. Events about any other App's installations say
     /// nothing about what we may see.
     pub apps: HashSet<(Host, AppId)>,
@@ -34,6 +36,8 @@ pub struct Routing {
 pub struct Routed {
     /// The keys to push; empty exactly when it is ignored.
     pub keys: Vec<PushKey>,
+    /// How many dependents were left to the next scan, because there are too many.
+    pub left_out: usize,
     /// Why it leads to no work, when it does not.
     pub ignored: Option<String>,
     /// The payload's `action`.
@@ -45,12 +49,7 @@ pub struct Routed {
 /// Routes one event received at `received_at`.
 pub fn route(event: Event<'_>, routing: &Routing, received_at: Timestamp) -> Routed {
     match event {
-        Event::Pinged => Routed {
-            keys: vec![],
-            ignored: Some("ping".to_owned()),
-            action: None,
-            repository: None,
-        },
+        Event::Pinged => ignored(None, "ping".to_owned()),
         Event::Pushed(push) => route_push(push, routing, received_at),
         Event::RepositoryChanged(change, about) => {
             let reasons = match change {
@@ -64,11 +63,18 @@ pub fn route(event: Event<'_>, routing: &Routing, received_at: Timestamp) -> Rou
                 | RepositoryChange::Renamed
                 | RepositoryChange::Transferred => Reasons::CHANGED,
             };
+            let extent = match change {
+                RepositoryChange::Archived
+                | RepositoryChange::Unarchived
+                | RepositoryChange::Edited => Extent::Settings,
+                _ => Extent::Whole,
+            };
             let action = Some(change.as_str().to_owned());
-            route_about(about, action, routing, Hint::new(reasons, received_at))
+            route_about(about, action, routing, Hint::new(reasons, received_at), (extent, None))
         }
         Event::RepositoryPublished(about) => {
-            route_about(about, None, routing, Hint::new(Reasons::CHANGED, received_at))
+            let hint = Hint::new(Reasons::CHANGED, received_at);
+            route_about(about, None, routing, hint, (Extent::Whole, None))
         }
         Event::GrantChanged(change, grant) => route_grant(change, grant, routing, received_at),
         Event::InstallationChanged(change, about) => {
@@ -80,17 +86,15 @@ pub fn route(event: Event<'_>, routing: &Routing, received_at: Timestamp) -> Rou
 
 fn route_push(push: Push<'_>, routing: &Routing, received_at: Timestamp) -> Routed {
     let Push { git_ref, before, after, repository, sender } = push;
-    if let Some(reason) = irrelevant_ref(&git_ref, &repository, routing) {
-        let repository = Some(repository.full_name);
-        return Routed { keys: vec![], ignored: Some(reason), action: None, repository };
-    }
+    let irrelevant = irrelevant_ref(&git_ref, &repository, routing);
     let mut hint = Hint::new(Reasons::PUSH, received_at);
     let default = repository.default_branch.as_ref().map(Text::as_str);
-    let branch = git_ref.strip_prefix("refs/heads/");
-    let other = branch.filter(|branch| default.is_some_and(|default| default != *branch));
+    let pushed = git_ref.strip_prefix("refs/heads/");
+    let other = pushed.filter(|branch| default.is_some_and(|default| default != *branch));
     let branch = other.map(str::to_owned);
     hint.pushes.push(PushHint { branch, before, after, pushed_at: repository.pushed_at });
-    route_about(About { repository, sender }, None, routing, hint)
+    let extent = pushed.map_or(Extent::Settings, Extent::Branch);
+    route_about(About { repository, sender }, None, routing, hint, (extent, irrelevant))
 }
 
 /// Why a push to `git_ref` cannot change anything we read; `None` when it might.
@@ -103,30 +107,77 @@ fn irrelevant_ref(git_ref: &str, repository: &Repository<'_>, routing: &Routing)
     };
     // Without a default branch in the payload any branch may be the one.
     let is_default = repository.default_branch.as_ref().is_none_or(|d| d.as_str() == branch);
-    let matters = is_default
-        || routing.branches.contains(branch)
-        || routing.dependency_branches.contains(branch);
+    let matters = is_default || routing.branches.contains(branch);
     (!matters).then(|| "the branch is neither the default nor a configured one".to_owned())
 }
 
+/// What of a repository has changed, for those that depend on its files.
+#[derive(Clone, Copy)]
+enum Extent<'a> {
+    /// The files of a branch.
+    Branch(&'a str),
+    /// Whether it is there, what it is called, or who may see it.
+    Whole,
+    /// Nothing that they would see.
+    Settings,
+}
+
+/// The key of the repository, unless there is a reason why it itself is not concerned, and those of
+/// its dependents.
 fn route_about(
     about: About<'_>,
     action: Option<String>,
     routing: &Routing,
     mut hint: Hint,
+    (extent, irrelevant): (Extent<'_>, Option<String>),
 ) -> Routed {
     let Repository { id, node_id, full_name, html_url, owner, .. } = about.repository;
     let repository = Some(full_name.clone());
     match configured_host(html_url.as_ref(), about.sender.as_ref(), routing) {
-        Err(reason) => Routed { keys: vec![], ignored: Some(reason), action, repository },
+        Err(reason) => Routed { repository, ..ignored(action, reason) },
         Ok(host) => {
+            let account = Account { host: host.clone(), owner: owner.id };
+            let key = RepoKey { host, id };
+            let mut dependents = dependents(&key, &full_name, extent, routing);
+            let with_others = dependents.len();
+            dependents.retain(|dependent| dependent.key != key);
+            let is_concerned = irrelevant.is_none() || dependents.len() < with_others;
+            let left_out = dependents.len().saturating_sub(DEPENDENTS_MAX);
+            dependents.truncate(DEPENDENTS_MAX);
+            let others = dependents.into_iter().map(|it| dependent_key(it, hint.first_seen));
+            let others: Vec<PushKey> = others.collect();
             hint.node_id = node_id;
             hint.name = Some(full_name);
-            let account = Account { host: host.clone(), owner: owner.id };
-            let key = WorkKey::Repo(RepoKey { host, id });
-            let keys = vec![PushKey { key, account, lane: Lane::Event, hint }];
-            Routed { keys, ignored: None, action, repository }
+            let own = PushKey { key: WorkKey::Repo(key), account, lane: Lane::Event, hint };
+            let keys: Vec<_> = is_concerned.then_some(own).into_iter().chain(others).collect();
+            let ignored = irrelevant.filter(|_| keys.is_empty());
+            Routed { keys, left_out, ignored, action, repository }
         }
+    }
+}
+
+/// Those that depend on a repository, maybe itself among them: on another of its branches.
+fn dependents<'r>(
+    key: &RepoKey,
+    name: &FullName,
+    extent: Extent<'_>,
+    routing: &'r Routing,
+) -> Vec<&'r Dependent> {
+    match extent {
+        Extent::Branch(branch) => routing.dependents.of(key, name, Some(branch)),
+        Extent::Whole => routing.dependents.of(key, name, None),
+        Extent::Settings => Vec::new(),
+    }
+}
+
+/// What the event tells of the other repository says nothing of this one.
+fn dependent_key(dependent: &Dependent, received_at: Timestamp) -> PushKey {
+    let name = Some(dependent.full_name.clone());
+    PushKey {
+        key: WorkKey::Repo(dependent.key.clone()),
+        account: dependent.account.clone(),
+        lane: Lane::Event,
+        hint: Hint { name, ..Hint::new(Reasons::PUSH, received_at) },
     }
 }
 
@@ -162,7 +213,7 @@ fn route_grant(
     if keys.is_empty() {
         return ignored(action, "names no repository".to_owned());
     }
-    Routed { keys, ignored: None, action, repository: None }
+    Routed { keys, left_out: 0, ignored: None, action, repository: None }
 }
 
 /// The App's list is asked for again, and the account is scanned; a suspended one cannot be.
@@ -195,7 +246,7 @@ fn route_installation(
         let key = WorkKey::Scan(account.clone());
         keys.push(PushKey { key, account, lane: Lane::Event, hint });
     }
-    Routed { keys, ignored: None, action, repository: None }
+    Routed { keys, left_out: 0, ignored: None, action, repository: None }
 }
 
 fn installations_key(host: &Host, app: AppId, reasons: Reasons, received_at: Timestamp) -> PushKey {
@@ -227,7 +278,7 @@ fn configured_app(
 }
 
 fn ignored(action: Option<String>, reason: String) -> Routed {
-    Routed { keys: vec![], ignored: Some(reason), action, repository: None }
+    Routed { keys: vec![], left_out: 0, ignored: Some(reason), action, repository: None }
 }
 
 /// The configured host an event comes from, or why it is ignored. A page of the repository or
@@ -261,5 +312,5 @@ fn ignore_unhandled(unhandled: Unhandled) -> Routed {
         Some(action) if known_event => format!("action {action} of event {event} is not handled"),
         _ => format!("event {event} is not handled"),
     };
-    Routed { keys: vec![], ignored: Some(reason), action, repository }
+    Routed { keys: vec![], left_out: 0, ignored: Some(reason), action, repository }
 }

@@ -20,12 +20,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("ids", &[]),
     ("work", &["clock", "ids"]),
+    // Pushes are routed by it, and the feed of the view keeps it.
+    ("dependents", &["ids", "work"]),
     ("health", &["clock", "ids"]),
     // One YAML reader for the whole program.
     ("config", &["catalog"]),
     ("telemetry", &["config"]),
     // A delivery and its pushes carry times, as values.
-    ("webhook", &["clock", "ids", "work"]),
+    ("webhook", &["clock", "dependents", "ids", "work"]),
     ("engine", &["ids", "work", "catalog", "clock", "config", "repository"]),
     // Only whoever makes a call to GitHub can count it.
     ("github", &["clock", "config", "ids", "repository", "telemetry", "work"]),
@@ -47,7 +49,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("heartbeat", HEARTBEAT),
     // What people ask of the running server: scans, approvals, why something is in or out.
     ("operate", &with_schedule()),
-    ("view_feed", &["catalog", "clock", "engine", "health", "telemetry", "work"]),
+    // What records depend on goes to routing as they go to the view.
+    ("view_feed", FEED),
     ("sinks", &["catalog", "clock", "config", "engine"]),
     ("http", HTTP),
     ("app", APP),
@@ -98,6 +101,9 @@ const fn with_steps() -> [&'static str; LOOPS.len() + 3] {
     }
     all
 }
+
+const FEED: &[&str] =
+    &["catalog", "clock", "dependents", "engine", "health", "ids", "telemetry", "webhook", "work"];
 
 const SCHEDULE: &[&str] =
     &["accounts", "clock", "config", "engine", "github", "health", "ids", "scan", "work"];

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use cuelight::clock::Timestamp;
+use cuelight::dependents::{DEPENDENTS_MAX, Dependent, Watched};
+use cuelight::ids::{Account, FullName, Host, OwnerId, RepoId};
 use cuelight::webhook::{Routed, decode, route};
-use cuelight::work::PushKey;
+use cuelight::work::{PushKey, RepoKey};
 use serde_json::{Value, json};
 
 use crate::support::receiver::{fixture, routing};
@@ -28,6 +30,26 @@ fn every_documented_payload_routes_as_expected() {
             serde_json::from_str(&fixture(&format!("{name}.expected.json"))).unwrap();
         assert_eq!(shown(&routed), expected, "{name}");
     }
+}
+
+#[test]
+fn an_event_that_concerns_too_many_leaves_the_rest_to_the_scan() {
+    let mut routing = routing();
+    let host = Host::github_com();
+    for id in 0..DEPENDENTS_MAX as u64 {
+        let dependent = Dependent {
+            key: RepoKey { host: host.clone(), id: RepoId(id) },
+            account: Account { host: host.clone(), owner: OwnerId(1) },
+            full_name: FullName::parse("acme/pay").unwrap(),
+        };
+        let (name, branch) = ("stagehands/cue-book".to_owned(), "specs".to_owned());
+        let watched = Watched { host: host.clone(), name, id: None, branch };
+        routing.dependents.put(dependent, [watched].into());
+    }
+    let text = fixture("push.dependency-branch.json");
+    let routed = route(decode("push", text.as_bytes()).unwrap(), &routing, RECEIVED_AT);
+    assert_eq!((routed.keys.len(), routed.left_out), (DEPENDENTS_MAX, 1));
+    assert!(routed.ignored.is_none());
 }
 
 #[test]

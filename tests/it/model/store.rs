@@ -160,7 +160,7 @@ impl Store for Model {
                 full_name: record.full_name.clone(),
                 listed: record.listed.clone(),
                 files,
-                depends: Depends::of(record),
+                depends: Depends::of(&record.dependencies, record.head.as_ref()),
                 holds_entities: record.holds_entities(),
                 is_approved: memory.is_approved(record, now),
             }

@@ -258,6 +258,79 @@ async fn a_repository_that_is_not_shown_any_more_keeps_what_it_declared() {
 }
 
 #[tokio::test]
+async fn a_push_to_an_included_repository_refreshes_whoever_includes_it() {
+    for owner in ["acme", "globex"] {
+        let stage = two_accounts().await;
+        stage.elsewhere(owner, "a.yaml", &component("a", "service"));
+        let shared = format!("{owner}/shared");
+        stage.world().create_branch(&shared, "v2/next", "main");
+        let there = format!("https://github.com/{owner}/Shared/blob");
+        let targets = [format!("{there}/main/a.yaml"), format!("{there}/v2%2Fnext/b.yaml")];
+        stage.including(&[&targets[0], &targets[1]], &[]).await;
+        assert!(stage.has("a").await);
+        stage.push(&shared, Push::to("main").put("a.yaml", component("a", "website"))).await;
+        assert_eq!(stage.type_of("a").await.as_deref(), Some("website"));
+        let push = Push::to("v2/next").put("b.yaml", component("b", "website"));
+        stage.push(&shared, push).await;
+        assert!(stage.has("b").await, "a branch that is not the default");
+        assert!(stage.problems().await.is_empty());
+        let push = Push::to("v3").put("b.yaml", component("b", "library"));
+        assert_eq!(stage.cue(&stage.world().push(&shared, push)).await, ["ignored"]);
+    }
+}
+
+#[tokio::test]
+async fn another_branch_of_the_repository_itself_may_be_included() {
+    let stage = Stage::open().await;
+    let there = "https://github.com/acme/pay/blob/next/a.yaml";
+    stage.including(&[there], &[]).await;
+    assert_eq!(stage.codes().await, ["target-missing"]);
+    let push = || Push::to("next").put("a.yaml", component("a", "service"));
+    assert_eq!(stage.cue(&stage.world().push("acme/pay", push())).await, ["queued"]);
+    stage.work().await;
+    assert!(stage.has("a").await && stage.problems().await.is_empty());
+    stage.cue(&stage.world().delete_branch("acme/pay", "next")).await;
+    stage.work().await;
+    assert!(!stage.has("a").await);
+}
+
+#[tokio::test]
+async fn a_repository_that_is_included_may_come_be_renamed_and_go() {
+    let stage = two_accounts().await;
+    stage.including(&["https://github.com/globex/shared/blob/main/a.yaml"], &[]).await;
+    assert_eq!(stage.codes().await, ["target-unreadable"]);
+    let new = NewRepository::named("shared").file("a.yaml", component("a", "service"));
+    stage.cue(&stage.world().create_repository("globex", new)).await;
+    stage.work().await;
+    assert!(stage.has("a").await && stage.problems().await.is_empty());
+    stage.cue(&stage.world().rename("globex/shared", "common")).await;
+    stage.work().await;
+    assert!(stage.has("a").await, "the old name leads there");
+    let push = Push::to("main").put("a.yaml", component("a", "website"));
+    stage.push("globex/common", push).await;
+    assert_eq!(stage.type_of("a").await.as_deref(), Some("website"));
+    stage.cue(&stage.world().delete_repository("globex/common")).await;
+    stage.work().await;
+    assert!(stage.is_stale("a").await, "nobody says that it does not come back");
+    assert_eq!(stage.codes().await, ["target-unreadable"]);
+}
+
+#[tokio::test]
+async fn after_a_restart_pushes_still_reach_whoever_includes_a_file() {
+    let stage = two_accounts().await;
+    stage.elsewhere("globex", "a.yaml", &component("a", "service"));
+    stage.including(&["https://github.com/globex/shared/blob/main/a.yaml"], &[]).await;
+    let stage = stage.restart().await;
+    let push = Push::to("main").put("a.yaml", component("a", "website"));
+    stage.push("globex/shared", push).await;
+    assert_eq!(stage.type_of("a").await.as_deref(), Some("website"));
+    stage.push("acme/pay", Push::to("main").put(FILE, component("pay", "service"))).await;
+    stage.world().reset_calls();
+    stage.push("globex/shared", Push::to("main").put("a.yaml", component("a", "library"))).await;
+    assert_eq!(stage.asked(), [1, 0, 0, 0], "nobody includes it any more");
+}
+
+#[tokio::test]
 async fn a_round_that_fails_changes_nothing_and_is_tried_again() {
     let stage = Stage::open().await;
     stage.including(&["a.yaml"], &[("a.yaml", component("a", "service"))]).await;
@@ -381,6 +454,7 @@ crate::support::on_redis::again_on_redis!(
     a_location_brings_in_the_files_that_it_names_with_one_more_call,
     a_push_that_changes_only_an_included_file_refreshes_what_it_declares,
     while_the_head_stays_nothing_that_is_included_is_read_again,
+    a_push_to_an_included_repository_refreshes_whoever_includes_it,
     a_scan_finds_a_missed_push_to_an_included_file,
     other_rules_are_applied_to_included_files_without_asking_github,
 );

@@ -10,9 +10,10 @@ use cuelight::engine::redis::{Options, RedisEngine, Time};
 use cuelight::health::Health;
 use cuelight::view_feed::ViewFeed;
 use cuelight::worker::{Outcome, Step, Worker};
-use fake_github::{CallKind, Calls, Fault, Selection};
+use fake_github::{CallKind, Calls, Fault, NewRepository, Push, Selection};
 use tokio::sync::watch;
 
+use super::included::location;
 use crate::support::apps::{APP, PUBLIC_KEY};
 use crate::support::http;
 use crate::support::redis::RedisServer;
@@ -182,6 +183,24 @@ async fn each_replica_has_a_token_of_its_own_and_none_is_in_redis() {
     pair.close().await;
 }
 
+#[tokio::test]
+async fn a_replica_that_receives_a_push_knows_what_another_has_included() {
+    let pair = Pair::open().await;
+    let stage = &pair.stage;
+    let world = stage.world();
+    let shared = NewRepository::named("shared").file("a.yaml", component("a", "service"));
+    world.create_repository("acme", shared);
+    stage.repository("pay", &location(&["https://github.com/acme/shared/blob/v2/a.yaml"])).await;
+    pair.other_follows().await;
+    let pushed = world.push("acme/shared", Push::to("v2").put("a.yaml", component("a", "website")));
+    let (status, body) = stage.deliver_to(&pair.other, &stage.sign(&pushed[0])).await;
+    assert_eq!((status, body.contains("queued")), (202, true), "{body}");
+    assert_eq!(pair.other_works().await, [Outcome::Done]);
+    pair.other_follows().await;
+    assert_eq!(pair.other_type_of("a").await.as_deref(), Some("website"));
+    pair.close().await;
+}
+
 /// All commands that ever wrote to a server.
 fn everything_written(redis: &RedisServer) -> Vec<u8> {
     let (_, dir): (String, String) = redis.command(&["CONFIG", "GET", "dir"]);
@@ -208,6 +227,7 @@ async fn a_replica_that_was_away_while_the_log_was_trimmed_loads_afresh() {
     let feed = ViewFeed {
         store: worker.store.clone(),
         view: sender,
+        routing: watch::Sender::new(Arc::default()),
         clock: worker.clock.clone(),
         metrics: worker.metrics.clone(),
         health: Arc::new(Health::new(worker.clock.clone())),

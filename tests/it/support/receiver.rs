@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use cuelight::clock::SystemClock;
+use cuelight::dependents::{Dependent, Dependents, Watched};
 use cuelight::http::listener::{Limits, serve};
 use cuelight::http::public::{PublicState, ReceiveLimits, router};
-use cuelight::ids::{AppId, Host};
+use cuelight::ids::{Account, AppId, FullName, Host, OwnerId, RepoId};
 use cuelight::telemetry::{Metrics, Outcome};
 use cuelight::webhook::{Routing, Secrets};
+use cuelight::work::RepoKey;
 use hmac::{Hmac, KeyInit, Mac};
 use prometheus_client::registry::Registry;
 use secrecy::SecretString;
@@ -101,12 +103,22 @@ impl Drop for Receiver {
     }
 }
 
-/// Two hosts, one configured branch, one branch that an entity depends on.
+/// Two hosts, one configured branch, and a repository that depends on a branch of another.
 pub fn routing() -> Routing {
+    let host = Host::github_com();
+    let dependent = Dependent {
+        key: RepoKey { host: host.clone(), id: RepoId(880_077) },
+        account: Account { host: host.clone(), owner: OwnerId(7_700_123) },
+        full_name: FullName::parse("stagehands/prompt-desk").unwrap(),
+    };
+    let name = "stagehands/cue-book".to_owned();
+    let watched = Watched { host, name, id: None, branch: "specs".to_owned() };
+    let mut dependents = Dependents::default();
+    dependents.put(dependent, [watched].into());
     Routing {
         hosts: vec![Host::github_com(), Host::parse("ghe.acme.example:8443").unwrap()],
         branches: ["release/2026".to_owned()].into(),
-        dependency_branches: ["specs".to_owned()].into(),
+        dependents,
         apps: [(Host::github_com(), AppId(4711))].into(),
     }
 }

@@ -155,7 +155,12 @@ impl Stage {
 
     /// Posts a delivery.
     pub async fn deliver(&self, delivery: &Delivery) -> (u16, String) {
-        let url = format!("http://{}/webhooks/github", self.app.public);
+        self.deliver_to(&self.app, delivery).await
+    }
+
+    /// Posts a delivery to another replica.
+    pub async fn deliver_to(&self, app: &App, delivery: &Delivery) -> (u16, String) {
+        let url = format!("http://{}/webhooks/github", app.public);
         self.hooks.post(&url, delivery).await.expect("an answer")
     }
 
