@@ -103,6 +103,38 @@ async fn a_push_that_changes_only_an_included_file_refreshes_what_it_declares() 
     assert_eq!(stage.asked(), [1, 1, 0, 0]);
 }
 
+/// The text of an API whose definition is the text of a file.
+fn api_of(path: &str) -> String {
+    format!(
+        "apiVersion: backstage.io/v1alpha1\nkind: API\nmetadata:\n  name: pay\nspec:\n  \
+         type: openapi\n  lifecycle: production\n  owner: team-a\n  definition:\n    \
+         $text: {path}\n"
+    )
+}
+
+#[tokio::test]
+async fn a_push_that_changes_only_an_openapi_file_refreshes_the_api_that_it_defines() {
+    let stage = Stage::open().await;
+    let definition = async || {
+        let api = stage.entity("api", "pay").await.expect("the API");
+        (api["spec"]["definition"].as_str().map(str::to_owned), api.get("status").is_some())
+    };
+    let first = |text: &str| (Some(text.to_owned()), false);
+    let new = NewRepository::named("pay")
+        .file(FILE, api_of("./docs/openapi.yaml"))
+        .file("docs/openapi.yaml", "openapi: 3.1.0\n");
+    stage.cue(&stage.world().create_repository("acme", new)).await;
+    stage.work().await;
+    assert_eq!(definition().await, first("openapi: 3.1.0\n"));
+    stage.world().reset_calls();
+    stage.push("acme/pay", Push::to("main").put("docs/openapi.yaml", "openapi: 3.2.0\n")).await;
+    assert_eq!(definition().await, first("openapi: 3.2.0\n"));
+    assert_eq!(stage.asked(), [1, 1, 0, 0]);
+    stage.push("acme/pay", Push::to("main").delete("docs/openapi.yaml")).await;
+    assert_eq!(definition().await, (Some("openapi: 3.2.0\n".to_owned()), true));
+    assert_eq!(stage.codes().await, ["placeholder"]);
+}
+
 #[tokio::test]
 async fn what_was_needed_before_is_read_in_the_first_round() {
     let stage = Stage::open().await;
@@ -203,7 +235,7 @@ async fn an_included_file_that_is_too_large_is_a_problem_and_what_it_declared_st
     stage.push("acme/pay", Push::to("main").put("a.yaml", large)).await;
     assert_eq!(stage.type_of("a").await.as_deref(), Some("service"));
     assert!(stage.is_stale("a").await);
-    assert_eq!(stage.codes().await, ["target-unreadable"]);
+    assert_eq!(stage.codes().await, ["file-unreadable"]);
 }
 
 #[tokio::test]
@@ -233,7 +265,7 @@ async fn an_owner_that_no_provider_names_is_not_asked_for_and_the_problem_says_w
     assert!(stage.has("b").await);
     let (_, list) = stage.get("/api/cuelight/v1/problems").await;
     for (item, owner) in [(0, "initech on github.com"), (1, "acme on ghe.acme.com")] {
-        assert_eq!(list["items"][item]["code"], "target-unreadable");
+        assert_eq!(list["items"][item]["code"], "file-unreadable");
         let message = list["items"][item]["message"].as_str().expect("a message");
         assert!(message.contains(owner) && message.contains("catalog.providers"), "{message}");
     }
@@ -247,7 +279,7 @@ async fn a_repository_that_is_not_shown_any_more_keeps_what_it_declared() {
     stage.world().hide_repository(TOKEN, "globex/shared");
     stage.push("acme/pay", Push::to("main").put("README.md", "x")).await;
     assert!(stage.is_stale("a").await);
-    assert_eq!(stage.codes().await, ["target-unreadable"]);
+    assert_eq!(stage.codes().await, ["file-unreadable"]);
     stage.world().show_repository(TOKEN, "globex/shared");
     stage.scan().await;
     assert!(!stage.is_stale("a").await);
@@ -298,7 +330,7 @@ async fn another_branch_of_the_repository_itself_may_be_included() {
 async fn a_repository_that_is_included_may_come_be_renamed_and_go() {
     let stage = two_accounts().await;
     stage.including(&["https://github.com/globex/shared/blob/main/a.yaml"], &[]).await;
-    assert_eq!(stage.codes().await, ["target-unreadable"]);
+    assert_eq!(stage.codes().await, ["file-unreadable"]);
     let new = NewRepository::named("shared").file("a.yaml", component("a", "service"));
     stage.cue(&stage.world().create_repository("globex", new)).await;
     stage.work().await;
@@ -312,7 +344,7 @@ async fn a_repository_that_is_included_may_come_be_renamed_and_go() {
     stage.cue(&stage.world().delete_repository("globex/common")).await;
     stage.work().await;
     assert!(stage.is_stale("a").await, "nobody says that it does not come back");
-    assert_eq!(stage.codes().await, ["target-unreadable"]);
+    assert_eq!(stage.codes().await, ["file-unreadable"]);
 }
 
 #[tokio::test]
@@ -402,7 +434,7 @@ async fn a_chain_of_locations_ends_after_some_rounds() {
     stage.work().await;
     assert_eq!(stage.components().await, ROUNDS_MAX as u64);
     assert_eq!(stage.asked(), [1, ROUNDS_MAX, 0, 0]);
-    assert_eq!(stage.codes().await, ["target-unreadable"]);
+    assert_eq!(stage.codes().await, ["file-unreadable"]);
 }
 
 #[tokio::test]
@@ -429,8 +461,12 @@ async fn other_rules_are_applied_to_included_files_without_asking_github() {
     let stage = two_accounts().await;
     stage.elsewhere("globex", "b.yaml", &component("b", "service"));
     let there = "https://github.com/globex/shared/blob/main/b.yaml";
-    let files = [("a.yaml", component("a", "service").replace("Component", "API"))];
-    stage.including(&["a.yaml", there, "none.yaml"], &files).await;
+    let files = [
+        ("a.yaml", component("a", "service").replace("Component", "API")),
+        ("c.yaml", component("c", "service").replace("type: service", "type:\n    $text: c.txt")),
+        ("c.txt", "website".to_owned()),
+    ];
+    stage.including(&["a.yaml", there, "none.yaml", "c.yaml"], &files).await;
     stage.world().reset_calls();
     let stage = stage
         .restart_with(|config| {
@@ -445,6 +481,7 @@ async fn other_rules_are_applied_to_included_files_without_asking_github() {
     stage.work().await;
     assert!(stage.world().calls().is_empty(), "{:?}", stage.asked());
     assert!(stage.has("b").await);
+    assert_eq!(stage.type_of("c").await.as_deref(), Some("website"));
     assert!(stage.entity("api", "a").await.is_none());
     let codes = stage.codes().await;
     assert!(codes.contains(&"kind-not-allowed".to_owned()), "{codes:?}");
