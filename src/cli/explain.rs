@@ -160,7 +160,9 @@ fn record(record: &Value, lines: &mut Vec<(&'static str, String)>) {
     let file = |file: &Value| {
         let branch = file["branch"].as_str().map(|b| format!(" on {b}")).unwrap_or_default();
         let (path, provider) = (text(file, "path"), text(file, "provider"));
-        format!("{path}{branch}, for provider {provider}, blob {}", text(file, "oid"))
+        let elsewhere = file["elsewhere"].as_str().map(|at| format!(" of {at}"));
+        let elsewhere = elsewhere.unwrap_or_default();
+        format!("{path}{elsewhere}{branch}, for provider {provider}, blob {}", text(file, "oid"))
     };
     push_each("file", list(record, "files").map(file), lines);
     let entity = |entity: &Value| {

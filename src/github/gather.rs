@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use super::batch::{Trouble, raw};
 use super::limits::{WireError, at_node, untrue};
 use super::session::Session;
-use super::wire::{self, RateLimit, WireCommit};
+use super::wire::{self, CommitFiles, RateLimit, WireCommit};
 use super::{FileSeen, GitHubError};
 use crate::ids::{FullName, NodeId, Oid, RepoId};
 
@@ -236,7 +236,9 @@ impl<'a> Gather<'a> {
         let name = self.reads[piece.at].repository.full_name();
         let decoded = wire::commit_files(wire, piece.count)
             .map_err(|why| GitHubError::Transient(format!("{host}: {name}: {why}")))?;
-        let Some((repository, commit, found)) = decoded else { return Ok(CommitSeen::NoCommit) };
+        let Some(CommitFiles { repository, commit, files: found }) = decoded else {
+            return Ok(CommitSeen::NoCommit);
+        };
         let mut files = Vec::with_capacity(found.len());
         for file in found {
             files.push(match file {

@@ -265,15 +265,20 @@ pub(super) struct WireCommit {
     files: BTreeMap<String, Option<WireBlob>>,
 }
 
-/// A file, and whether its text has to be read by REST.
-pub(super) type FileToComplete = (FileSeen, bool);
+/// The files of a commit.
+pub(super) struct CommitFiles {
+    pub(super) repository: RepoId,
+    pub(super) commit: Oid,
+    /// Each with whether its text has to be read by REST; `None` where there is none.
+    pub(super) files: Vec<Option<(FileSeen, bool)>>,
+}
 
 /// The `count` files of a commit; `None` where there is no such commit. The error names fields, not
 /// values.
 pub(super) fn commit_files(
     mut wire: WireCommit,
     count: usize,
-) -> Result<Option<(RepoId, Oid, Vec<Option<FileToComplete>>)>, String> {
+) -> Result<Option<CommitFiles>, String> {
     let Some(commit) = wire.commit else { return Ok(None) };
     let mut files = Vec::with_capacity(count);
     for at in 0..count {
@@ -281,7 +286,8 @@ pub(super) fn commit_files(
         let blob = blob.ok_or_else(|| format!("the answer has no field `f{at}`"))?;
         files.push(blob.and_then(file).map(|(file, read)| (file, read == Read::Elsewhere)));
     }
-    Ok(Some((RepoId(wire.database_id), commit.oid, files)))
+    let repository = RepoId(wire.database_id);
+    Ok(Some(CommitFiles { repository, commit: commit.oid, files }))
 }
 
 /// A repository's REST form, as much of it as we need.

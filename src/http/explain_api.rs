@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::catalog::view::ProblemFilter;
 use crate::engine::queue::{Entry, LedgerEntry, State as KeyState};
-use crate::engine::record::{Claim, FileRecord, RepoRecord};
+use crate::engine::record::{Claim, FileRecord, Included, RepoRecord};
 use crate::http::answer::{ApiError, json};
 use crate::http::operate_api::ResultBody;
 use crate::http::params::Params;
@@ -64,6 +64,9 @@ struct RecordBody {
 #[serde(rename_all = "camelCase")]
 struct FileBody {
     provider: String,
+    /// Where it lies, when not in the repository itself: `github.com/owner/name`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    elsewhere: Option<String>,
     branch: Option<String>,
     path: String,
     oid: String,
@@ -186,7 +189,12 @@ impl From<FileRecord> for FileBody {
             stale: claim.entity.stale,
         };
         let own = file.entities.into_iter().filter(|claim| !claim.entity.generated);
+        let elsewhere = file.included.and_then(|included| match included {
+            Included::Own => None,
+            Included::Other { host, full_name } => Some(format!("{host}/{full_name}")),
+        });
         Self {
+            elsewhere,
             provider: file.provider,
             branch: Some(file.branch).filter(|branch| !branch.is_empty()),
             path: file.path,

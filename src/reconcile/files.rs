@@ -134,6 +134,13 @@ impl<'a> Files<'a> {
         processed: &ProcessedFile,
     ) -> FileRecord {
         let place = place_of(self.repository, self.gathering, &branch_of(source));
+        let mut problems = processed.problems.clone();
+        if let Place::Other { host, full_name, branch, .. } = &place {
+            // Under the record's own repository a path alone would lead nowhere.
+            for problem in &mut problems {
+                problem.path = format!("https://{host}/{full_name}/blob/{branch}/{}", source.path);
+            }
+        }
         let (branch, included) = match place {
             Place::Own(branch) => (branch, Included::Own),
             Place::Other { host, full_name, branch, .. } => {
@@ -146,7 +153,7 @@ impl<'a> Files<'a> {
             path: source.path.clone(),
             oid,
             entities: claims(processed.entities.clone()),
-            problems: processed.problems.clone(),
+            problems,
             included: Some(included),
         }
     }

@@ -70,6 +70,13 @@ struct Asked {
     lists: Vec<(usize, BranchAt)>,
 }
 
+/// A commit of which the paths are to be listed, and who waits for them.
+struct Listing {
+    spot: Spot,
+    commit: Oid,
+    waiting: Vec<(usize, BranchAt)>,
+}
+
 impl Asked {
     fn waiting(&self) -> impl Iterator<Item = (usize, Need)> {
         let files = self.files.values().flatten().map(|(at, s)| (*at, Need::File(s.clone())));
@@ -192,7 +199,7 @@ impl Reconciler {
         for (spot, asked, seen) in join_all(read).await.into_iter().flatten() {
             lists.extend(deliver(units, &spot, asked, seen));
         }
-        let list = |(spot, commit, waiting): (Spot, Oid, Vec<(usize, BranchAt)>)| async move {
+        let list = |Listing { spot, commit, waiting }| async move {
             let name = spot.repository.full_name();
             let paths = self.github.paths(&spot.account, name, &commit).await;
             (spot, waiting, paths)
@@ -276,7 +283,7 @@ fn deliver(
     spot: &Spot,
     asked: Asked,
     seen: Result<CommitSeen, GitHubError>,
-) -> Option<(Spot, Oid, Vec<(usize, BranchAt)>)> {
+) -> Option<Listing> {
     let name = spot.repository.full_name();
     let broken =
         |what: &str| GitHubError::Transient(format!("{}: {name} {what}", spot.account.host));
@@ -293,7 +300,7 @@ fn deliver(
                 units[*at].note_id(branch, repository);
             }
             let lists = Some(asked.lists).filter(|lists| !lists.is_empty());
-            return lists.map(|lists| (spot.clone(), commit, lists));
+            return lists.map(|waiting| Listing { spot: spot.clone(), commit, waiting });
         }
         Ok(CommitSeen::NoRepository) if !is_own => {
             let owner = name.owner();

@@ -474,7 +474,8 @@ async fn other_rules_are_applied_to_included_files_without_asking_github() {
                 kind: kind.to_owned(),
                 spec_type: None,
             };
-            let rule = Rule { allow: vec![kind("Component"), kind("Location")] };
+            let allow = vec![kind("Component"), kind("Location")];
+            let rule = Rule { allow, locations: None };
             config.rules.rules = Some(vec![rule]);
         })
         .await;
