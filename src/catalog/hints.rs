@@ -187,6 +187,14 @@ mod tests {
     }
 
     #[test]
+    fn a_bad_name_hides_nothing_that_is_wrong_below_it() {
+        check(
+            "apiVersion: backstage.io/v1alpha1\nkind: System\nmetadata: {name: a b}\nspec: {}",
+            &["`a-b` would do", "add it, such as `owner: my-team`"],
+        );
+    }
+
+    #[test]
     fn a_name_that_would_do_is_offered() {
         check_metadata("{name: '@acme/My cart!'}", &["`acme-My-cart` would do"]);
         check_metadata("{name: a, namespace: Web_Team}", &["`web-team` would do"]);

@@ -97,14 +97,12 @@ pub fn validate(root: &Node) -> Validation {
     checks.foreign_fields();
     let formats_from = checks.faults.len();
     checks.formats();
-    let names_itself = !checks.faults[formats_from..].iter().any(|fault| {
-        let path: Vec<&str> = fault.path.iter().map(String::as_str).collect();
-        matches!(
-            path.as_slice(),
-            ["apiVersion" | "kind"] | ["metadata", "name"] | ["metadata", "namespace"]
-        )
-    });
-    let kind = if names_itself { checks.kind(&name) } else { None };
+    let is_sound = |paths: &[&[&str]]| {
+        !checks.faults[formats_from..].iter().any(|fault| paths.iter().any(|p| fault.path == *p))
+    };
+    let has_kind = is_sound(&[&["apiVersion"], &["kind"]]);
+    let names_itself = has_kind && is_sound(&[&["metadata", "name"], &["metadata", "namespace"]]);
+    let kind = if has_kind { checks.kind(&name) } else { None };
     let mut relations = Vec::new();
     if let Some(kind) = kind.filter(|_| spec_is_sound) {
         checks.spec(kind);
