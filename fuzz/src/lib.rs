@@ -33,7 +33,8 @@ pub const TARGETS: [(&str, fn(&[u8])); 5] = [
 ];
 
 /// A delivery: the event in the first line, `form ` before it when the body is one, then the body.
-/// What is decoded is routed, to keys or to a reason why not.
+/// What is decoded is routed, to keys or to a reason why not. What the decoder has no use for it
+/// skips unread: there it takes texts that are no UTF-8.
 pub fn webhook(data: &[u8]) {
     let end = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
     let (head, body) = (&data[..end], data.get(end + 1..).unwrap_or_default());
@@ -46,7 +47,6 @@ pub fn webhook(data: &[u8]) {
     assert!(!secrets.verify(Some(body), body), "nobody signed this");
     let Ok(json) = payload(Some(content_type), body) else { return };
     let Ok(event) = decode(event, &json) else { return };
-    assert!(serde_json::from_slice::<Value>(&json).is_ok() || is_deep(&json), "it is JSON");
     let routing = Routing {
         hosts: vec![Host::github_com()],
         branches: ["next".to_owned()].into(),
@@ -60,11 +60,6 @@ pub fn webhook(data: &[u8]) {
         let key = pushed.key.to_string();
         assert_eq!(key.parse().as_ref(), Ok(&pushed.key), "{key}");
     }
-}
-
-/// Whether serde_json would refuse the depth: the decoder skips what it does not know unread.
-fn is_deep(json: &[u8]) -> bool {
-    json.iter().filter(|byte| b"[{".contains(byte)).count() >= 100
 }
 
 /// A text: every place is in it, and what was read comes back when it is written as JSON, which is
@@ -105,7 +100,9 @@ fn assert_places(node: &Node, lines: u32) {
         NodeValue::Map(entries) => {
             let keys: HashSet<&str> = entries.iter().map(|(key, _)| key.text.as_str()).collect();
             assert_eq!(keys.len(), entries.len(), "a key stands once");
-            entries.iter().for_each(|(_, value)| assert_places(value, lines));
+            // A value that is not there stands where the next one would; its key is shown.
+            let there = entries.iter().filter(|(_, value)| value.value != NodeValue::Null);
+            there.for_each(|(_, value)| assert_places(value, lines));
         }
         NodeValue::Null | NodeValue::Bool(_) | NodeValue::Number(_) | NodeValue::String(_) => {}
     }

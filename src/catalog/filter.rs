@@ -97,6 +97,11 @@ impl Filter {
             Self::All(parts) => json!({ "$all": each(parts) }),
             Self::Any(parts) => json!({ "$any": each(parts) }),
             Self::Not(part) => json!({ "$not": part.to_query() }),
+            // Only a parameter can name such a key, and no entity has one: it would be taken for an
+            // operator. Nothing matches none of nothing either.
+            Self::Exists(key) | Self::In(key, _) | Self::Prefix(key, _) if key.starts_with('$') => {
+                json!({ "$any": [] })
+            }
             Self::Exists(key) => json!({ key: { "$exists": true } }),
             Self::In(key, values) => json!({ key: { "$in": values } }),
             Self::Prefix(key, prefix) => json!({ key: { "$hasPrefix": prefix } }),
