@@ -16,8 +16,10 @@ use cuelight::catalog::{
     AllowedKinds, Entity, FileEntry, Problem, RepoEntry, Source, View, process_alone,
 };
 use cuelight::clock::Timestamp;
-use cuelight::ids::{AppId, Host};
+use cuelight::dependents::{Dependent, Dependents, Watched};
+use cuelight::ids::{Account, AppId, FullName, Host, OwnerId, RepoId};
 use cuelight::webhook::{Routing, Secrets, decode, payload, route};
+use cuelight::work::RepoKey;
 use serde_json::Value;
 
 /// Items of a page that are asked for.
@@ -50,7 +52,7 @@ pub fn webhook(data: &[u8]) {
     let routing = Routing {
         hosts: vec![Host::github_com()],
         branches: ["next".to_owned()].into(),
-        dependency_branches: ["specs".to_owned()].into(),
+        dependents: dependents(),
         apps: [(Host::github_com(), AppId(4711))].into(),
     };
     let routed = route(event, &routing, Timestamp::EPOCH);
@@ -60,6 +62,20 @@ pub fn webhook(data: &[u8]) {
         let key = pushed.key.to_string();
         assert_eq!(key.parse().as_ref(), Ok(&pushed.key), "{key}");
     }
+}
+
+/// One repository, which depends on the branch `specs` of another.
+fn dependents() -> Dependents {
+    let host = Host::github_com();
+    let dependent = Dependent {
+        key: RepoKey { host: host.clone(), id: RepoId(7) },
+        account: Account { host: host.clone(), owner: OwnerId(1) },
+        full_name: FullName::parse("ink/press").expect("a name"),
+    };
+    let (name, branch) = ("ink/specs".to_owned(), "specs".to_owned());
+    let mut dependents = Dependents::default();
+    dependents.put(dependent, [Watched { host, name, id: Some(RepoId(8)), branch }].into());
+    dependents
 }
 
 /// A text: every place is in it, and what was read comes back when it is written as JSON, which is
