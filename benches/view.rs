@@ -1,9 +1,8 @@
 //! The read API over 1,000, 10,000 and 100,000 entities, in one process.
 //!
 //! Each number is taken without a socket, one request after another, so that it is the catalog's
-//! own cost; where `wrk` is installed the two requests that matter most are asked for over loopback
-//! too, with the load generator on the same cores. Printed are rates and, for each size after the
-//! first, how much more one question costs than at the size before.
+//! own cost; `api` asks the real program. Printed are rates and, for each size after the first, how
+//! much more one question costs than at the size before.
 
 #[path = "support/mod.rs"]
 mod bench;
@@ -15,7 +14,7 @@ mod internal_api;
 mod stub_engine;
 
 use std::collections::BTreeMap;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -100,9 +99,6 @@ async fn measure(size: usize, costs: &mut BTreeMap<&'static str, Duration>) {
     }
     let cost = update(&view, repositories);
     tell(size, "update of one repository", cost, costs);
-    if size == 10_000 {
-        load(&api.router()).await;
-    }
     if size == 100_000 {
         holds("an update at 100,000 entities ≤ 5 ms", cost <= Duration::from_millis(5));
         holds("an entity takes ≤ 4 kB beside its JSON", overhead <= OVERHEAD_BYTES_MAX);
@@ -216,32 +212,4 @@ fn resident_bytes() -> usize {
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
     let kilobytes = line.split_whitespace().nth(1).and_then(|number| number.parse::<usize>().ok());
     kilobytes.unwrap_or(0) * 1024
-}
-
-/// Asks over loopback with `wrk`, where it is installed.
-async fn load(router: &Router) {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("an address");
-    let router = router.clone();
-    let server = tokio::spawn(async move { axum::serve(listener, router).await });
-    let questions = [("by-query", BY_QUERY, 5_000.0), ("by-name", QUESTIONS[0].1, 20_000.0)];
-    for (name, path, wanted) in questions {
-        let url = format!("http://{address}{path}");
-        let mut wrk = Command::new("wrk");
-        wrk.args(["-t1", "-c16", "-d3s", "--latency", &url]);
-        let told = tokio::task::spawn_blocking(move || wrk.output()).await.expect("it ends");
-        let Ok(told) = told else {
-            say("  wrk is not installed: nothing is asked over loopback");
-            break;
-        };
-        let told = String::from_utf8_lossy(&told.stdout).into_owned();
-        let field = |name: &str| {
-            let line = told.lines().find(|line| line.trim_start().starts_with(name));
-            line.and_then(|line| line.split_whitespace().nth(1)).unwrap_or("?").to_owned()
-        };
-        let rate = field("Requests/sec:").parse().unwrap_or(0.0);
-        say(&format!("   10000 {name} over loopback: {rate:.0}/s, p99 {}", field("99%")));
-        holds(&format!("{name} at 10,000 entities ≥ {wanted}/s"), rate >= wanted);
-    }
-    server.abort();
 }

@@ -4,6 +4,7 @@
 #[path = "../../tests/it/support/process.rs"]
 mod process;
 
+use std::ops::Deref;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,11 +46,16 @@ pub async fn repositories(count: usize) -> FakeGitHub {
     github
 }
 
+/// A running program.
+pub struct Program {
+    pub served: Served,
+    client: Client<HttpConnector, Full<Bytes>>,
+}
+
 /// A running program and the GitHub it reads.
 pub struct Fixture {
     pub github: FakeGitHub,
-    pub served: Served,
-    client: Client<HttpConnector, Full<Bytes>>,
+    pub program: Program,
     _dir: TempDir,
 }
 
@@ -59,23 +65,39 @@ impl Fixture {
     pub async fn start(count: usize, frequency: &str) -> Self {
         let github = repositories(count).await;
         let dir = TempDir::new().expect("a temporary directory");
-        let config = dir.path().join("cuelight.yaml");
+        let storage = format!("sqlite:{}", dir.path().join("cuelight.db").display());
+        let program = Program::start(dir.path(), &storage, &github.url(), frequency);
+        Self { github, program, _dir: dir }
+    }
+}
+
+impl Deref for Fixture {
+    type Target = Program;
+
+    fn deref(&self) -> &Program {
+        &self.program
+    }
+}
+
+impl Program {
+    /// Starts it on this storage and GitHub, with this `schedule.frequency` and without a
+    /// heartbeat; its configuration is written into `dir`.
+    pub fn start(dir: &Path, storage: &str, github: &str, frequency: &str) -> Self {
+        let config = dir.join("cuelight.yaml");
         let text = format!(
             "server:\n  public: {{ listen: '127.0.0.1:0' }}\n  internal: {{ listen: '127.0.0.1:0' }}\n\
              webhooks: {{ secrets: ['{SECRET}'] }}\n\
-             storage: {{ url: 'sqlite:{}' }}\n\
-             integrations:\n  github:\n    - {{ host: github.com, apiBaseUrl: '{}', token: {TOKEN} }}\n\
+             storage: {{ url: '{storage}' }}\n\
+             integrations:\n  github:\n    - {{ host: github.com, apiBaseUrl: '{github}', token: {TOKEN} }}\n\
              catalog:\n  providers:\n    github:\n      organization: acme\n\
              \x20     schedule: {{ frequency: {frequency} }}\n\
              \x20     heartbeat: {{ trigger: manual }}\n",
-            dir.path().join("cuelight.db").display(),
-            github.url(),
         );
         std::fs::write(&config, text).expect("the directory is writable");
         let binary = Path::new(env!("CARGO_BIN_EXE_cuelight"));
         let served = Served::start(&[], binary, &config, &[]);
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Self { github, served, client, _dir: dir }
+        Self { served, client }
     }
 
     /// GET on the internal listener.
