@@ -7,7 +7,7 @@ use crate::catalog::View;
 use crate::catalog::cursor::Question;
 use crate::catalog::filter::Filter;
 use crate::catalog::page::Start;
-use crate::catalog::postings::Set;
+use crate::catalog::postings::{Posting, Set};
 use crate::catalog::query::{Direction, FullText, Order, OrderField};
 use crate::catalog::view::ViewEntity;
 
@@ -79,22 +79,38 @@ impl View {
 
     /// Who matches the filter and the full text of a question.
     pub fn find_all(&self, question: &Question) -> Set {
-        let mut set = self.find(question.filter.as_ref());
-        if let Some(text) = &question.text {
-            set.keep(&self.find_text(text, question.order.as_ref()));
+        let set = self.find(question.filter.as_ref());
+        let Some(text) = &question.text else { return set };
+        let field = question.order.as_ref().map_or(FULL_TEXT_FIELD, |order| &order.key);
+        let keys: Vec<&str> = match &text.fields {
+            Some(fields) => fields.iter().map(String::as_str).collect(),
+            None => vec![field],
+        };
+        let holders = |key: &&str| self.index.with_key(key).map_or(0, Posting::len);
+        // To look at an entity costs about as much as to look at two values of the index.
+        if set.len() * keys.len() * 2 < keys.iter().map(holders).sum() {
+            return self.keep_text(set, text, &keys);
         }
-        set
+        let mut found = Set::empty(self.entities.len());
+        for key in keys {
+            self.index.add_matching(key, |value| text.matches(value), &mut found);
+        }
+        found.keep(&set);
+        found.of_kind(set.kind())
     }
 
-    fn find_text(&self, text: &FullText, order: Option<&OrderField>) -> Set {
-        let mut set = Set::empty(self.entities.len());
-        let field = order.map_or(FULL_TEXT_FIELD, |order| &order.key);
-        let mut look = |key: &str| self.index.add_matching(key, |v| text.matches(v), &mut set);
-        match &text.fields {
-            Some(fields) => fields.iter().for_each(|key| look(key)),
-            None => look(field),
-        }
-        set
+    /// Who of `set` has a text under one of these keys.
+    fn keep_text(&self, set: Set, text: &FullText, keys: &[&str]) -> Set {
+        let mut found = Set::empty(self.entities.len());
+        set.for_each(|number| {
+            let Some(entity) = self.numbered(number) else { return };
+            let terms = keys.iter().flat_map(|key| super::index::of_key(&entity.terms, key));
+            let mut values = terms.filter_map(|term| term.value.as_deref());
+            if values.any(|value| text.matches(value)) {
+                found.insert(number);
+            }
+        });
+        found.of_kind(set.kind())
     }
 
     fn by_fields(&self, set: &Set, fields: &[OrderField]) -> Vec<&Arc<ViewEntity>> {

@@ -1,8 +1,9 @@
 //! Pages, filters and facets against what a reader of all entities would work out.
 
+use cuelight::catalog::cursor::Question;
 use cuelight::catalog::filter::Filter;
 use cuelight::catalog::page::{Item, Start};
-use cuelight::catalog::query::OrderField;
+use cuelight::catalog::query::{FullText, OrderField};
 use cuelight::catalog::search::{Row, rows};
 use cuelight::catalog::{Entity, RepoId, View};
 use serde_json::{Value, json};
@@ -206,6 +207,48 @@ fn filters_facets_and_counts_say_what_reading_everything_would() {
         let sum: usize = view.facet(&of_api, "spec.type").iter().map(|(_, count)| count).sum();
         assert_eq!(sum, of_api.len());
     }
+}
+
+#[test]
+fn a_full_text_finds_what_reading_everything_would_among_few_and_among_many() {
+    let fields = |names: &str| names.split(',').map(str::to_owned).collect::<Vec<_>>();
+    let (mut among_few, mut among_many) = (0, 0);
+    for seed in 0..40 {
+        let view = random_view(&mut fastrand::Rng::with_seed(seed));
+        let all = everything(&view);
+        for (key, value) in
+            [("kind", "component"), ("metadata.title", "rare"), ("metadata.name", "part-27")]
+        {
+            let filter = Filter::parse(&[format!("{key}={value}")]).unwrap();
+            for names in ["metadata.name", "metadata.name,spec.type", "metadata.title,kind"] {
+                for term in ["7", "part-1", "COMP", "service", "p%7", "none"] {
+                    let wanted = fields(names);
+                    let text = FullText::new(term, Some(wanted.clone())).unwrap();
+                    let is_found = |(_, rows): &&(String, Vec<Row>)| {
+                        let mut values = rows
+                            .iter()
+                            .filter(|row| wanted.contains(&row.key))
+                            .filter_map(|row| row.value.as_deref());
+                        has(rows, key, Some(value)) && values.any(|value| text.matches(value))
+                    };
+                    let expected: Vec<&String> =
+                        all.iter().filter(is_found).map(|(uid, _)| uid).collect();
+                    let question = Question {
+                        filter: filter.clone(),
+                        text: Some(text.clone()),
+                        ..Question::default()
+                    };
+                    let set = view.find_all(&question);
+                    let found = places(&view.page(&set, None, &Start::Offset(0), usize::MAX));
+                    let found: Vec<&String> = found.iter().map(|(_, uid)| uid).collect();
+                    assert_eq!(found, expected, "seed {seed}, {key}={value}, {names}, {term}");
+                    let count = if key == "kind" { &mut among_many } else { &mut among_few };
+                    *count += found.len();
+                }
+            }
+        }
+    }
+    assert!(among_few > 100 && among_many > 500, "{among_few} {among_many}");
 }
 
 fn filter(query: &Value) -> Filter {
