@@ -92,7 +92,8 @@ async fn admit_backstage(backstage: Option<&Backstage>, token: &str) -> Result<(
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim()).filter(|token| !token.is_empty())
+    let is_one = |token: &&str| !token.is_empty() && !token.contains(char::is_whitespace);
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim()).filter(is_one)
 }
 
 fn digest(token: &str) -> [u8; 32] {

@@ -5,6 +5,7 @@
 
 mod answers;
 mod texts;
+mod tokens;
 mod verdicts;
 mod words;
 
