@@ -9,7 +9,8 @@
 //!   so GitHub's last state where the last delivery was acknowledged; nobody retries and nothing
 //!   scans, so that what is lost stays lost;
 //! - every replica's catalog shows what is stored;
-//! - no two calls to GitHub read the same repository at the same time, by whichever process;
+//! - no two calls to GitHub read the same repository at the same time, by whichever process,
+//!   unless a fail-over or `everysec` lost a lease: those are counted;
 //! - the change log never went back to an older state of a repository, though hung processes and
 //!   held-up commands wrote after their leases had ended.
 //!

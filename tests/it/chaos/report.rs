@@ -18,6 +18,8 @@ pub struct Counts {
     pub strikes: AtomicU64,
     /// Writes of replicas whose lease had ended, all refused.
     pub refused: AtomicU64,
+    /// Repositories that were read by two at once, because a lease was lost.
+    pub overlaps: AtomicU64,
     pub repositories_lost: AtomicU64,
     pub deliveries_lost: AtomicU64,
     pub won_by_ledger: AtomicU64,
@@ -55,6 +57,7 @@ impl Counts {
         line("answers of redis given by half", get(&self.halves));
         line("redis killed, or its master replaced", get(&self.strikes));
         line("writes without a lease, refused", get(&self.refused));
+        line("read twice at once, the lease being lost", get(&self.overlaps));
         line("acknowledged deliveries lost", get(&self.deliveries_lost));
         line("  repositories shown too old for it", get(&self.repositories_lost));
         line("  of these won back by the ledger", get(&self.won_by_ledger));
