@@ -8,14 +8,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use imbl::Vector;
 use sha2::{Digest as _, Sha256};
 
 use crate::catalog::merge::Claim;
-use crate::catalog::view::{View, ViewEntity};
 
 /// Most changes that are remembered: hours of a busy day, in less than a MB.
 const STEPS_MAX: usize = 4_096;
@@ -123,7 +121,9 @@ impl History {
         }
     }
 
-    fn changed_since(&self, digest: Digest) -> Option<BTreeSet<Arc<str>>> {
+    /// The refs of all entities that may differ between the state `digest` and this one; `None`
+    /// when the steps do not reach back to it.
+    pub(super) fn changed_since(&self, digest: Digest) -> Option<BTreeSet<Arc<str>>> {
         let mut refs = BTreeSet::new();
         if digest == self.digest {
             return Some(refs);
@@ -135,27 +135,5 @@ impl History {
             }
         }
         None
-    }
-}
-
-impl View {
-    /// Which state of the catalog it shows.
-    pub fn digest(&self) -> Digest {
-        self.history.digest()
-    }
-
-    /// The refs of all entities that may differ between the state `digest` and this one, sorted;
-    /// `None` when it was never in that state, or too long ago.
-    pub fn changed_since(&self, digest: Digest) -> Option<BTreeSet<Arc<str>>> {
-        self.history.changed_since(digest)
-    }
-
-    /// The entities whose refs come after `after`, in the order of their refs.
-    pub fn entities_after<'a>(
-        &'a self,
-        after: &str,
-    ) -> impl Iterator<Item = &'a Arc<ViewEntity>> + use<'a> {
-        let range = (Bound::Excluded(after), Bound::Unbounded);
-        self.slots.range::<_, str>(range).map(|(_, slot)| &slot.winner)
     }
 }

@@ -21,6 +21,7 @@ mod located;
 pub mod location_ref;
 pub mod locations;
 pub mod merge;
+mod mirror;
 pub mod page;
 pub mod placeholder;
 pub mod postings;

@@ -235,7 +235,7 @@ impl View {
         };
         let (gone, mut come) = (claims(old), claims(new));
         let mut touched = Touched::default();
-        let before = self.digest();
+        let before = self.history.digest();
         for (entity_ref, gone) in gone {
             let come = come.remove(&entity_ref).unwrap_or_default();
             let is_same = gone.len() == come.len()

@@ -32,7 +32,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::stream::unfold;
 use serde_json::{Value, json};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::View;
@@ -42,9 +42,7 @@ use crate::clock::{SharedClock, Timestamp};
 use crate::http::answer::ApiError;
 use crate::http::params::Params;
 use crate::http::state::{Shared, route};
-
-/// Most streams at once: mirrors are few, and each holds a connection and perhaps an old view.
-pub const STREAMS_MAX: usize = 64;
+use crate::http::streams::{Place, STREAMS_MAX};
 
 /// How long a stream lasts. A consumer that comes back with its id goes on where it was, and
 /// whoever is no longer let in does not.
@@ -71,20 +69,6 @@ const NO_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// The streams of one listener.
-#[derive(Debug, Clone)]
-pub struct Streams {
-    free: Arc<Semaphore>,
-    stop: CancellationToken,
-}
-
-impl Streams {
-    /// Streams that end at `stop`.
-    pub fn new(stop: CancellationToken) -> Self {
-        Self { free: Arc::new(Semaphore::new(STREAMS_MAX)), stop }
-    }
-}
-
 /// The route, to be mounted at `/api/cuelight/v1`.
 pub(super) fn routes() -> Router<Shared> {
     route(Router::new(), "/changes", get(changes))
@@ -93,7 +77,7 @@ pub(super) fn routes() -> Router<Shared> {
 async fn changes(State(state): State<Shared>, request: Request) -> Result<Response, ApiError> {
     let params = Params::parse(&request, &["after"])?;
     state.complete_view()?;
-    let Ok(permit) = Arc::clone(&state.streams.free).try_acquire_owned() else {
+    let Some(place) = state.streams.place() else {
         return Ok(busy());
     };
     let now = state.clock.now();
@@ -105,8 +89,8 @@ async fn changes(State(state): State<Shared>, request: Request) -> Result<Respon
         clock: state.clock.clone(),
         opened_at: now,
         sent_at: now,
-        stop: state.streams.stop.clone(),
-        _permit: permit,
+        stop: state.streams.stop(),
+        _place: place,
     };
     let events = unfold(stream, |mut stream| async {
         let bytes = stream.next().await?;
@@ -171,7 +155,7 @@ struct Stream {
     /// When something was sent last.
     sent_at: Timestamp,
     stop: CancellationToken,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Stream {

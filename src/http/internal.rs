@@ -24,8 +24,8 @@ use crate::http::{
     preview_api, problems_api,
 };
 
-pub use crate::http::changes_api::Streams;
 pub use crate::http::state::{Info, InternalState, ProviderInfo, Webhooks};
+pub use crate::http::streams::Streams;
 
 /// Answers from which on compression saves a packet.
 const COMPRESSED_BYTES_MIN: u64 = 1024;

@@ -22,3 +22,4 @@ mod preview_api;
 mod problems_api;
 pub mod public;
 pub mod state;
+pub mod streams;

@@ -14,7 +14,7 @@ use crate::engine::queue::Inspect;
 use crate::engine::{Queue, Store};
 use crate::health::Health;
 use crate::http::answer::ApiError;
-use crate::http::changes_api::Streams;
+use crate::http::streams::Streams;
 use crate::operate::Operator;
 use crate::telemetry::Metrics;
 
