@@ -171,7 +171,9 @@ impl Reconciler {
         let mut units = Vec::with_capacity(leases.len());
         let mut reads = Vec::with_capacity(leases.len());
         for ((lease, record), key) in leases.iter().zip(records).zip(keys) {
+            // What was recalled once in vain is read.
             if lease.hint.reasons == Reasons::REPROCESS
+                && lease.attempt == 1
                 && let Some(seen) = self.stored(record.as_ref(), &files).await?
             {
                 units.push((lease, record, Some(seen)));
