@@ -25,8 +25,11 @@ use serde_json::Value;
 /// Items of a page that are asked for.
 const PAGE: usize = 3;
 
+/// A target: it panics when a promise is broken.
+pub type Target = fn(&[u8]);
+
 /// Every function with its name.
-pub const TARGETS: [(&str, fn(&[u8])); 5] = [
+pub const TARGETS: [(&str, Target); 5] = [
     ("webhook", webhook),
     ("yaml", yaml),
     ("entity", entity),
