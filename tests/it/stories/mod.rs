@@ -7,6 +7,7 @@ mod both_ways;
 mod changes;
 mod commands;
 mod disorder;
+mod elsewhere;
 mod evidence;
 mod explained;
 mod explaining;
