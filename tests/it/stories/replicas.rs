@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use cuelight::app::App;
 use cuelight::catalog::{View, process_file};
+use cuelight::clock::Clock as _;
 use cuelight::config::{Config, RedisSettings, Storage};
 use cuelight::engine::redis::{Options, RedisEngine, Time};
 use cuelight::health::Health;
@@ -154,6 +155,29 @@ async fn a_limit_that_one_replica_is_told_of_holds_for_the_other() {
     assert_eq!(world.calls().len(), asked);
     stage.clock.advance(Duration::from_secs(2));
     assert_eq!(pair.other_works().await, [Outcome::Done]);
+    pair.close().await;
+}
+
+#[tokio::test]
+async fn points_that_one_replica_has_spent_are_missing_for_the_others_scan() {
+    let pair = Pair::open().await;
+    let (stage, world) = (&pair.stage, pair.stage.world());
+    world.freeze_time();
+    world.set_now(stage.clock.now().0 / 1_000);
+    world.limit_points(TOKEN, 100);
+    stage.repository("pay", &component("pay", "service")).await;
+    stage.create(3);
+    // All of it was spent by one: the other has seen every point when it last asked.
+    pair.other_works().await;
+    world.spend_points(TOKEN, 85);
+    stage.cue(&world.put_file("acme/pay", FILE, component("pay", "library"))).await;
+    assert_eq!(stage.work().await, [Outcome::Done], "events may spend the rest");
+    pair.other.push_scan(&stage.config.providers[0]).await.expect("the scan key is pushed");
+    // The page tells it what is left; what it found on it waits.
+    let outcomes = pair.other_works().await;
+    assert_eq!(outcomes.first(), Some(&Outcome::Done), "{outcomes:?}");
+    assert_eq!(outcomes[1..], [Outcome::Delayed; 3]);
+    assert_eq!(stage.components().await, 1);
     pair.close().await;
 }
 
