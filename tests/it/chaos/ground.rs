@@ -15,13 +15,8 @@ use crate::support::redis::{RedisServer, SentinelTrio, until, until_within};
 pub enum Ground {
     /// One with a disk.
     One(RedisServer),
-    /// A pair; `first_is_master` says who is in charge.
-    Trio {
-        /// All five.
-        trio: Box<SentinelTrio>,
-        /// Whether `trio.master` is.
-        first_is_master: bool,
-    },
+    /// A pair and its Sentinels, who may change their minds by themselves on a busy machine.
+    Trio(Box<SentinelTrio>),
 }
 
 impl Ground {
@@ -35,10 +30,7 @@ impl Ground {
             Kind::Always => one("always"),
             Kind::EverySecond => one("everysec"),
             Kind::Memory => Self::One(RedisServer::on_a_port(&[])),
-            Kind::Failover => {
-                let trio = Box::new(SentinelTrio::start().await);
-                Self::Trio { trio, first_is_master: true }
-            }
+            Kind::Failover => Self::Trio(Box::new(SentinelTrio::start().await)),
         }
     }
 
@@ -46,7 +38,7 @@ impl Ground {
     pub fn url(&self) -> String {
         match self {
             Self::One(server) => format!("redis://127.0.0.1:{}", server.port),
-            Self::Trio { trio, .. } => trio.url(),
+            Self::Trio(trio) => trio.url(),
         }
     }
 
@@ -54,13 +46,13 @@ impl Ground {
     pub fn target(&self) -> Option<SocketAddr> {
         match self {
             Self::One(server) => Some(([127, 0, 0, 1], server.port).into()),
-            Self::Trio { .. } => None,
+            Self::Trio(_) => None,
         }
     }
 
     /// Waits until the server in charge can be replaced.
     pub async fn ready(&self) {
-        if let Self::Trio { trio, .. } = self {
+        if let Self::Trio(trio) = self {
             let trusted = || trio.sentinels.iter().all(trusts_the_replica);
             until("the sentinels trust the replica", trusted).await;
         }
@@ -73,10 +65,7 @@ impl Ground {
                 server.kill();
                 server.start_again();
             }
-            Self::Trio { trio, first_is_master } => {
-                fail_over(trio, *first_is_master).await;
-                *first_is_master = !*first_is_master;
-            }
+            Self::Trio(trio) => fail_over(trio).await,
         }
     }
 }
@@ -96,10 +85,11 @@ const LAG_WAIT: Duration = Duration::from_secs(2);
 
 /// Kills the master, which its replica lags behind, waits for the Sentinels to promote that, and
 /// lets the old one follow it.
-async fn fail_over(trio: &mut SentinelTrio, first_is_master: bool) {
+async fn fail_over(trio: &mut SentinelTrio) {
     let SentinelTrio { master, replica, sentinels } = trio;
-    let (old, new) = if first_is_master { (master, replica) } else { (replica, master) };
     until("the sentinels trust the replica", || sentinels.iter().all(trusts_the_replica)).await;
+    let is_first = replication(master).contains("role:master");
+    let (old, new) = if is_first { (master, replica) } else { (replica, master) };
     let line = BreakingProxy::start(([127, 0, 0, 1], old.port).into()).await;
     follow(new, line.address().port()).await;
     line.set(Trouble::Slow(LAG));
