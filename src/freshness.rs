@@ -29,7 +29,8 @@ pub const EMPTY_DELAYS: [Duration; 4] = [
 ];
 
 /// An event that told of a change which the read does not show may have changed something we do
-/// not read (a description), so one further look is enough.
+/// not read (a description), so one further look is enough. So it is for what is included of
+/// another repository, where nobody can tell whether the read shows the change.
 pub const CHANGED_DELAYS: [Duration; 1] = [Duration::from_secs(3)];
 
 /// Whether what was read is older than what the hints told, and when to look again if so. `last`
@@ -64,7 +65,8 @@ pub fn behind(seen: &Seen, hint: &Hint, last: Option<&RepoRecord>) -> Option<&'s
             && last.account == repository.account
     };
     let unseen = reasons.any(Reasons::CHANGED) && last.is_some_and(is_as_before);
-    unseen.then_some(&CHANGED_DELAYS)
+    // Its own state says nothing of the other repository, which may be shown as it was.
+    (unseen || reasons.any(Reasons::INCLUDED)).then_some(&CHANGED_DELAYS)
 }
 
 /// Whether GitHub has shown a later push before, or the first one. It may be true for good: a

@@ -149,8 +149,10 @@ impl Reasons {
     pub const UNINSTALLED: Self = Self(1 << 9);
     /// A heartbeat saw a difference.
     pub const HEARTBEAT: Self = Self(1 << 10);
+    /// A signed event told of another repository that this one includes files of.
+    pub const INCLUDED: Self = Self(1 << 11);
 
-    const NAMES: [(Self, &'static str); 11] = [
+    const NAMES: [(Self, &'static str); 12] = [
         (Self::PUSH, "push"),
         (Self::CREATED, "created"),
         (Self::DELETED, "deleted"),
@@ -162,6 +164,7 @@ impl Reasons {
         (Self::GRANT, "grant"),
         (Self::UNINSTALLED, "uninstalled"),
         (Self::HEARTBEAT, "heartbeat"),
+        (Self::INCLUDED, "included"),
     ];
 
     /// Both sets together.

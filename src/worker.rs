@@ -210,7 +210,12 @@ impl Worker {
         }
         let mut plans = self.reconciler.plan(leases).await?;
         self.tell_outage(leases, plans.iter_mut().filter_map(Plan::error_mut)).await;
-        if let Some(first) = leases.iter().find(|lease| is_read(lease)) {
+        // What is only processed again may still have to read what it leads to.
+        let now = self.clock.now();
+        let rests =
+            |plan: &Plan| matches!(plan, Plan::Failed(error) if error.rests_until(now).is_some());
+        let was_asked = plans.iter().any(rests);
+        if let Some(first) = leases.iter().find(|lease| was_asked || is_read(lease)) {
             let errors = plans.iter_mut().filter_map(Plan::error_mut).map(|error| &*error);
             self.gate_if_told(&first.account, leases, errors).await?;
             self.tell_left(&first.account, leases, &plans);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use crate::catalog::annotations::MANAGED_BY_LOCATION;
 use crate::catalog::{Code, Entity, Problem, Relation};
 
 /// A repository with everything its catalog files hold: what goes into a view.
@@ -146,9 +147,18 @@ impl Claim {
         )
     }
 
-    /// Whether losing to `winner` is something an owner has to know.
+    /// Whether losing to `winner` is something an owner has to know: not when both are of one
+    /// file, which two repositories may include, or one includes and the other has.
     pub(super) fn conflicts_with(&self, winner: &Self) -> bool {
-        !self.origin.is_same_file(&winner.origin)
+        let is_one_file = || self.location().is_some() && self.location() == winner.location();
+        !self.origin.is_same_file(&winner.origin) && !is_one_file()
+    }
+
+    /// The address of its file, whichever way led there.
+    fn location(&self) -> Option<String> {
+        let body: Value = serde_json::from_str(&self.body).ok()?;
+        let location = &body["metadata"]["annotations"][MANAGED_BY_LOCATION];
+        location.as_str().map(|url| url.replacen("/blob/", "/tree/", 1).to_lowercase())
     }
 
     /// The problem of losing to `winner`, whose repository is called `winner_name`.

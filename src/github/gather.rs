@@ -111,18 +111,26 @@ struct Piece {
     count: usize,
 }
 
+/// Most files of one read that are fetched one by one, because GraphQL gives no text of what is
+/// binary or long. Catalog files are neither; a pattern that fits all pictures of a repository
+/// shall not spend the account's calls. The others count as not read.
+pub const BY_REST_MAX: usize = 20;
+
 /// One call of [`GitHub::read_files`](super::GitHub::read_files).
 pub(super) struct Gather<'a> {
     session: &'a Session,
     reads: &'a [CommitRead],
     results: Vec<Option<Result<CommitSeen, GitHubError>>>,
+    /// How many files of each read were fetched one by one.
+    by_rest: Vec<usize>,
     /// Why nothing more is asked.
     stopped: Option<GitHubError>,
 }
 
 impl<'a> Gather<'a> {
     pub(super) fn new(session: &'a Session, reads: &'a [CommitRead]) -> Self {
-        Self { session, reads, results: reads.iter().map(|_| None).collect(), stopped: None }
+        let results = reads.iter().map(|_| None).collect();
+        Self { session, reads, results, by_rest: vec![0; reads.len()], stopped: None }
     }
 
     pub(super) async fn read(mut self) -> Vec<Result<CommitSeen, GitHubError>> {
@@ -242,7 +250,8 @@ impl<'a> Gather<'a> {
         let mut files = Vec::with_capacity(found.len());
         for file in found {
             files.push(match file {
-                Some((mut file, true)) => {
+                Some((mut file, true)) if self.by_rest[piece.at] < BY_REST_MAX => {
+                    self.by_rest[piece.at] += 1;
                     let oid = file.oid.to_string();
                     let segments = ["repos", name.owner(), name.name(), "git", "blobs", &oid];
                     if let Some(error) = &self.stopped {
@@ -258,7 +267,7 @@ impl<'a> Gather<'a> {
                     };
                     Some(file)
                 }
-                Some((file, false)) => Some(file),
+                Some((file, _)) => Some(file),
                 None => None,
             });
         }

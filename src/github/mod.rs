@@ -35,7 +35,7 @@ pub use apps::LIST_AGE_MAX;
 pub use auth::{JWT_AHEAD, JWT_BACK, RENEW_PERCENT};
 pub use budget::{Budget, RESERVE_PERCENT};
 pub use client::GitHub;
-pub use gather::{CommitRead, CommitSeen, OBJECTS_MAX, RepoAt, Revision};
+pub use gather::{BY_REST_MAX, CommitRead, CommitSeen, OBJECTS_MAX, RepoAt, Revision};
 pub use latest::{Edge, LATEST_MAX, Latest};
 pub use limits::{LIMIT_WAIT, LIMIT_WAIT_MAX, LIMIT_WAIT_MIN};
 pub use transport::{ANSWER_BYTES_MAX, install_crypto_provider};

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Planner, Unit};
 use crate::catalog::{
-    BranchAt, Entity, Expanded, Gathered, Given, HeldFile, HeldTree, Need, Source, expand,
+    BranchAt, Code, Entity, Expanded, Gathered, Given, HeldFile, HeldTree, Need, Source, expand,
 };
 use crate::engine::dependency::{Dependency, Found, Place};
 use crate::engine::record::{FileRecord, Included, RepoRecord};
@@ -57,6 +57,21 @@ impl Gathering {
     pub(super) fn asked_for(&self) -> BTreeSet<&Need> {
         let expanded = self.roots.iter().filter_map(|root| root.expanded.as_ref());
         expanded.flat_map(|expanded| &expanded.dependencies).collect()
+    }
+
+    /// Whether the roots are those that a record was made from, all of which could be read then.
+    pub(super) fn is_of(&self, record: &RepoRecord) -> bool {
+        let root = |root: &Root| {
+            let branch = root.wanted.query.branch.clone().unwrap_or_default();
+            (branch, root.wanted.query.path.clone(), root.seen.oid.clone())
+        };
+        let file = |file: &FileRecord| (file.branch.clone(), file.path.clone(), file.oid.clone());
+        let roots: BTreeSet<_> = self.roots.iter().map(root).collect();
+        let is_unread = |file: &FileRecord| {
+            matches!(file.included, Some(Included::Other { .. }))
+                || file.problems.iter().any(|problem| problem.code == Code::FileUnreadable)
+        };
+        roots == record.named_files().map(file).collect() && !record.files.iter().any(is_unread)
     }
 
     /// Takes in what was at a place.

@@ -143,6 +143,8 @@ impl Reconciler {
             return Ok(files.map(|dependency| need_of(dependency, repository)).collect());
         }
         let texts = self.store.texts(record.key.clone()).await?;
+        // The paths were asked for by these very files: others may have patterns of their own.
+        let has_same_roots = gathering.is_of(record);
         let is_kept = |place: &Place| unit.is_recalled || *place == Place::Own(String::new());
         for dependency in record.dependencies.iter().filter(|d| is_kept(d.place())) {
             match (dependency, need_of(dependency, repository)) {
@@ -155,7 +157,7 @@ impl Reconciler {
                     }
                     Found::Unread => {}
                 },
-                (Dependency::Paths { .. }, Need::Tree(branch)) if is_same => {
+                (Dependency::Paths { .. }, Need::Tree(branch)) if is_same && has_same_roots => {
                     if let Some(paths) = known_paths(record) {
                         gathering.gathered.trees.insert(branch, HeldTree::Paths(paths));
                     }
@@ -417,16 +419,17 @@ impl Unit {
     fn hold_no_branch(&mut self, need: Need) {
         let Some(gathering) = &mut self.gathering else { return };
         let is_root = |at: &BranchAt| gathering.roots.iter().any(|r| branch_of(&r.source) == *at);
-        match need {
-            Need::File(source) if !is_root(&branch_of(&source)) => gathering.hold(source, None),
-            Need::Tree(branch) if !is_root(&branch) => {
-                gathering.gathered.trees.insert(branch, HeldTree::Missing);
-            }
-            _ => {
-                let what = "a branch that was read a moment ago is not shown any more";
-                self.seen = Err(GitHubError::Transient(what.to_owned()));
-            }
+        let branch = match &need {
+            Need::File(source) => branch_of(source),
+            Need::Tree(branch) => branch.clone(),
+        };
+        if is_root(&branch) {
+            let what = "a branch that was read a moment ago is not shown any more";
+            self.seen = Err(GitHubError::Transient(what.to_owned()));
+            return;
         }
+        let BranchAt { full_name, branch, .. } = branch;
+        gathering.hold_unreadable(need, format!("{full_name} shows no branch `{branch}` now"));
     }
 
     fn fail(&mut self, spot: &Spot, need: Need, error: &GitHubError) {

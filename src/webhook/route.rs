@@ -177,7 +177,7 @@ fn dependent_key(dependent: &Dependent, received_at: Timestamp) -> PushKey {
         key: WorkKey::Repo(dependent.key.clone()),
         account: dependent.account.clone(),
         lane: Lane::Event,
-        hint: Hint { name, ..Hint::new(Reasons::PUSH, received_at) },
+        hint: Hint { name, ..Hint::new(Reasons::PUSH.and(Reasons::INCLUDED), received_at) },
     }
 }
 

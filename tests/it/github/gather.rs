@@ -1,8 +1,8 @@
 //! Files by path, of many repositories at once, and the paths of a commit.
 
 use cuelight::github::{
-    CommitRead, CommitSeen, Content, FILE_BYTES_MAX, GitHubError, OBJECTS_MAX, Paths, RepoAt,
-    Revision,
+    BY_REST_MAX, CommitRead, CommitSeen, Content, FILE_BYTES_MAX, GitHubError, OBJECTS_MAX, Paths,
+    RepoAt, Revision,
 };
 use cuelight::ids::{FullName, Oid};
 use fake_github::{CallKind, Calls, Fault, NewRepository, Push};
@@ -114,6 +114,21 @@ async fn what_graphql_cuts_or_leaves_out_is_read_by_rest_and_what_is_too_large_i
     let expected = "600000 bytes | a\0\u{fffd} | too large: 1048577";
     assert_eq!(stage.gather(&[read]).await, [expected]);
     assert_eq!(stage.world.calls_of(CallKind::File), 2);
+}
+
+#[tokio::test]
+async fn of_many_binary_files_only_some_are_fetched() {
+    let stage = Stage::new().await;
+    stage.repositories(2);
+    let pictures: Vec<String> = (0..BY_REST_MAX + 5).map(|at| format!("{at}.png")).collect();
+    let all = |push: Push, path: &String| push.put(path, [0, 1, 2]);
+    stage.world.push("acme/r0", pictures.iter().fold(Push::to("main"), all));
+    let mut many = stage.at_head("acme/r0", &[]);
+    many.paths.clone_from(&pictures);
+    let seen = stage.gather(&[many, stage.at_head("acme/r1", &[FILE])]).await;
+    assert_eq!(seen[0].matches("not read").count(), 5);
+    assert_eq!(seen[1], "name: r1");
+    assert_eq!(stage.world.calls_of(CallKind::File), BY_REST_MAX);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use cuelight::config::{Config, Provider};
 use cuelight::worker::Outcome;
 use fake_github::{CallKind, Calls, Fault, NewRepository, Push};
 
+use super::included::location;
 use crate::support::stage::{FILE, Stage, TOKEN, component};
 
 /// A second provider, for `globex`, which the token sees too.
@@ -101,14 +102,46 @@ async fn another_branch_of_the_repository_itself_may_be_included() {
     let stage = Stage::open().await;
     let there = "https://github.com/acme/pay/blob/next/a.yaml";
     stage.including(&[there], &[]).await;
-    assert_eq!(stage.codes().await, ["target-missing"]);
+    assert_eq!(stage.codes().await, ["file-unreadable"]);
     let push = || Push::to("next").put("a.yaml", component("a", "service"));
     assert_eq!(stage.cue(&stage.world().push("acme/pay", push())).await, ["queued"]);
     stage.work().await;
     assert!(stage.has("a").await && stage.problems().await.is_empty());
     stage.cue(&stage.world().delete_branch("acme/pay", "next")).await;
     stage.work().await;
-    assert!(!stage.has("a").await);
+    assert!(stage.is_stale("a").await, "it may have been renamed");
+    let (_, list) = stage.get("/api/cuelight/v1/problems").await;
+    let message = list["items"][0]["message"].as_str().expect("a message");
+    assert!(message.contains("acme/pay shows no branch `next`"), "{message}");
+}
+
+#[tokio::test]
+async fn whoever_includes_a_pushed_repository_looks_once_more_for_it_may_be_shown_late() {
+    let stage = two_accounts().await;
+    stage.elsewhere("globex", "a.yaml", &component("a", "service"));
+    stage.including(&["https://github.com/globex/shared/blob/main/a.yaml"], &[]).await;
+    let push = Push::to("main").put("a.yaml", component("a", "website"));
+    assert!(stage.push("globex/shared", push).await.contains(&Outcome::Delayed));
+    // As if only now it was shown.
+    stage.world().put_file("globex/shared", "a.yaml", component("a", "library"));
+    stage.clock.advance(std::time::Duration::from_secs(3));
+    assert!(stage.work().await.contains(&Outcome::Done));
+    assert_eq!(stage.type_of("a").await.as_deref(), Some("library"));
+    assert!(stage.work().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_file_that_two_repositories_include_or_have_themselves_is_no_conflict() {
+    let stage = two_accounts().await;
+    stage.elsewhere("acme", FILE, &component("a", "service"));
+    stage.cue(&stage.world().put_file("acme/shared", "README.md", "x".to_owned())).await;
+    stage.work().await;
+    let hub = location(&[&format!("https://github.com/acme/shared/blob/main/{FILE}")]);
+    for name in ["hub", "other-hub"] {
+        stage.repository(name, &hub.replace("name: parts", &format!("name: {name}"))).await;
+    }
+    assert!(stage.has("a").await);
+    assert_eq!(stage.codes().await, Vec::<String>::new());
 }
 
 #[tokio::test]

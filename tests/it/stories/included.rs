@@ -350,6 +350,24 @@ async fn rules_that_let_a_location_in_read_what_it_includes_and_read_all_after_a
     assert_eq!((nodes, files), (1, 2), "all of it is");
 }
 
+#[tokio::test]
+async fn a_limit_met_while_files_are_made_afresh_closes_the_gate() {
+    let components_only = |config: &mut Config| {
+        let allowed = cuelight::config::AllowedKind { kind: "Component".into(), spec_type: None };
+        config.rules.rules = Some(vec![Rule { allow: vec![allowed], locations: None }]);
+    };
+    let stage = Stage::with(components_only, process_file).await;
+    stage.including(&["a.yaml"], &[("a.yaml", component("a", "service"))]).await;
+    let stage = stage.restart_with(|config| config.rules.rules = None).await;
+    let limited = Fault::Limited { status: 429, retry_after: Some(60), reset: None };
+    stage.world().fail_next(1, Calls::Of(CallKind::Files), limited);
+    assert_eq!(stage.work().await, [Outcome::Gated]);
+    assert!(stage.work().await.is_empty(), "nothing is due before the limit ends");
+    stage.clock.advance(std::time::Duration::from_secs(61));
+    assert_eq!(stage.work().await, [Outcome::Done]);
+    assert!(stage.has("a").await);
+}
+
 crate::support::on_redis::again_on_redis!(
     a_location_brings_in_the_files_that_it_names_with_one_more_call,
     a_push_that_changes_only_an_included_file_refreshes_what_it_declares,
