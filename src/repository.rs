@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Largest catalog file that is read. Real ones are a few kB; a larger one is a mistake or an
+/// attack on the parser.
+pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
 /// Fields of a repository that a listing shows and filters look at; compared as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {

@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::catalog::placeholder::OTHER_REPOSITORY;
-use crate::catalog::yaml::TEXT_BYTES_MAX;
 use crate::catalog::{
     AllowedKinds, BranchAt, Code, Expanded, Gathered, Given, HeldFile, HeldTree, Need, Problem,
     ProcessedFile, Source, expand, process_file,
 };
+use crate::repository::FILE_BYTES_MAX;
 
 /// Deepest directory that is looked through for a pattern: deeper ones are a loop or no tree.
 const DIRECTORY_DEPTH_MAX: usize = 64;
@@ -164,11 +164,10 @@ impl Repository {
         };
         let mut bytes = Vec::new();
         let opened = fs::File::open(file);
-        let read =
-            opened.and_then(|file| file.take(TEXT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes));
+        let read = opened.and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
         match read {
-            Ok(_) if bytes.len() > TEXT_BYTES_MAX => {
-                HeldFile::Unreadable(format!("larger than {TEXT_BYTES_MAX} bytes"))
+            Ok(_) if bytes.len() as u64 > FILE_BYTES_MAX => {
+                HeldFile::Unreadable(format!("larger than {FILE_BYTES_MAX} bytes"))
             }
             Ok(_) => HeldFile::Text(String::from_utf8_lossy(&bytes).into()),
             Err(error) => not_read(&error),

@@ -18,8 +18,8 @@ use std::sync::Arc;
 use clap::ValueEnum;
 
 use super::nearby::{self, Nearby};
-use crate::catalog::yaml::TEXT_BYTES_MAX;
 use crate::catalog::{AllowedKinds, Code, Problem};
+use crate::repository::FILE_BYTES_MAX;
 
 /// The names that catalog files have in a directory.
 const FILE_NAMES: [&str; 2] = ["catalog-info.yaml", "catalog-info.yml"];
@@ -73,7 +73,8 @@ impl Root {
     /// The `workspace` (of a GitHub workflow) when the `current` directory is in it, else that
     /// directory.
     pub fn new(current: PathBuf, workspace: Option<PathBuf>) -> Self {
-        let workspace = workspace.filter(|workspace| current.starts_with(workspace));
+        let is_around = |root: &PathBuf| !root.as_os_str().is_empty() && current.starts_with(root);
+        let workspace = workspace.filter(is_around);
         Self { root: workspace.unwrap_or_else(|| current.clone()), current }
     }
 
@@ -92,7 +93,10 @@ impl Root {
                 part => whole.push(part),
             }
         }
-        whole.strip_prefix(&self.root).unwrap_or(&whole).display().to_string()
+        match whole.strip_prefix(&self.root).unwrap_or(&whole) {
+            root if root.as_os_str().is_empty() => ".".to_owned(),
+            path => path.display().to_string(),
+        }
     }
 }
 
@@ -143,10 +147,12 @@ impl Check<'_> {
             return self.file(path);
         }
         let mut found = Vec::new();
-        if let Err(error) = find_files(path, DIRECTORY_DEPTH_MAX, &mut found) {
-            return self.unreadable(path, format!("cannot be searched: {error}"));
+        let mut closed = Vec::new();
+        find_files(path, DIRECTORY_DEPTH_MAX, &mut found, &mut closed);
+        for (folder, error) in &closed {
+            self.unreadable(folder, format!("cannot be searched: {error}"));
         }
-        if found.is_empty() {
+        if found.is_empty() && closed.is_empty() {
             return self.unreadable(path, format!("holds no {}", FILE_NAMES.join(" or ")));
         }
         found.iter().for_each(|file| self.file(file));
@@ -222,35 +228,43 @@ impl Check<'_> {
     }
 }
 
-/// The catalog files below a directory, sorted by path.
-fn find_files(directory: &Path, depth: usize, found: &mut Vec<PathBuf>) -> io::Result<()> {
+/// The catalog files below a directory, sorted by path, and the folders that cannot be searched.
+fn find_files(
+    directory: &Path,
+    depth: usize,
+    found: &mut Vec<PathBuf>,
+    closed: &mut Vec<(PathBuf, io::Error)>,
+) {
     if depth == 0 {
-        return Ok(());
+        return;
     }
-    let mut entries = fs::read_dir(directory)?.collect::<Result<Vec<_>, _>>()?;
+    let listed = fs::read_dir(directory).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let mut entries = match listed {
+        Ok(entries) => entries,
+        Err(error) => return closed.push((directory.to_owned(), error)),
+    };
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
         let name = entry.file_name();
         let is = |names: &[&str]| names.iter().any(|known| name == **known);
         // A link is neither: it leads out of the tree, or around in it.
-        let kind = entry.file_type()?;
+        let Ok(kind) = entry.file_type() else { continue };
         if kind.is_file() && is(&FILE_NAMES) {
             found.push(entry.path());
         } else if kind.is_dir() && !is(&SKIPPED_DIRECTORIES) {
-            find_files(&entry.path(), depth - 1, found)?;
+            find_files(&entry.path(), depth - 1, found, closed);
         }
     }
-    Ok(())
 }
 
 /// The whole text; bytes that are no UTF-8 are replaced, as Backstage does.
 fn read(from: impl Read) -> Result<String, String> {
     let mut bytes = Vec::new();
-    from.take(TEXT_BYTES_MAX as u64 + 1)
+    from.take(FILE_BYTES_MAX + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| format!("cannot be read: {error}"))?;
-    if bytes.len() > TEXT_BYTES_MAX {
-        return Err(format!("larger than {TEXT_BYTES_MAX} bytes"));
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(format!("larger than {FILE_BYTES_MAX} bytes"));
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
@@ -271,6 +285,24 @@ mod tests {
 
     const GOOD: &str = "apiVersion: backstage.io/v1alpha1\nkind: System\nmetadata:\n  name: shop\n\
                         spec:\n  owner: team\n";
+
+    #[test]
+    fn an_empty_workspace_counts_as_none_and_the_root_has_a_name() {
+        for workspace in [None, Some(PathBuf::new())] {
+            let root = Root::new("/home/of/shop".into(), workspace);
+            assert_eq!(root.relative("a/b.yaml"), "a/b.yaml");
+            assert_eq!(root.relative("."), ".");
+        }
+    }
+
+    #[test]
+    fn what_the_server_would_not_read_is_not_good() {
+        let padding = "#".repeat(usize::try_from(FILE_BYTES_MAX).expect("it fits"));
+        let (problems, text) =
+            validate(&[("large.yaml", &format!("{GOOD}{padding}\n"))], &["large.yaml"]);
+        assert_eq!(problems, 1, "{text}");
+        assert!(text.contains("file-unreadable"), "{text}");
+    }
 
     fn validate(files: &[(&str, &str)], paths: &[&str]) -> (usize, String) {
         let directory = tempfile::tempdir().unwrap();

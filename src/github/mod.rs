@@ -28,6 +28,7 @@ use secrecy::SecretString;
 
 use crate::clock::Timestamp;
 use crate::ids::{Account, AppId, FullName, Host, NodeId, Oid};
+pub use crate::repository::FILE_BYTES_MAX;
 use crate::repository::Listed;
 use crate::work::RepoKey;
 
@@ -224,10 +225,6 @@ pub enum Content {
     /// Not asked for (a listing shows oids only).
     NotRead,
 }
-
-/// Largest catalog file that is read. Real ones are a few kB; a larger one is a mistake or an
-/// attack on the parser.
-pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// An owner of repositories.
 #[derive(Debug, Clone)]

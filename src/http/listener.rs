@@ -204,7 +204,9 @@ impl Server {
                 Phase::Closing => CLOSING_TIMEOUT,
                 Phase::Working => Duration::MAX,
             };
-            if age > deadline || connection.write_stalled() > self.limits.idle_timeout {
+            // A peer that takes nothing does not hold up the stop.
+            let stall = if stopping { CLOSING_TIMEOUT } else { self.limits.idle_timeout };
+            if age > deadline || connection.write_stalled() > stall {
                 tracing::debug!(?phase, "cutting a connection that is past its deadline");
                 connection.cut();
             }

@@ -81,6 +81,10 @@ impl From<LocatedProblem> for ProblemBody {
 
 /// The page that shows the line.
 fn line_url(located: &LocatedProblem) -> String {
+    // A file of another repository is told by its address.
+    if located.problem.path.starts_with("https://") {
+        return format!("{}#L{}", located.problem.path, located.problem.line);
+    }
     let source = Source {
         host: located.host.to_string(),
         full_name: located.repository.to_string(),

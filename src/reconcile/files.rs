@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Planner;
 use super::included::{Gathering, Root, branch_of, need_of, place_of, source_of};
+use crate::catalog::annotations::encode_path;
 use crate::catalog::{Code, Entity, ExpandedFile, HeldFile, Need, Problem, ProcessedFile, Source};
 use crate::engine::dependency::{Dependency, Found, Place};
 use crate::engine::record::{Claim, FileRecord, Included, RepoRecord};
@@ -138,7 +139,8 @@ impl<'a> Files<'a> {
         if let Place::Other { host, full_name, branch, .. } = &place {
             // Under the record's own repository a path alone would lead nowhere.
             for problem in &mut problems {
-                problem.path = format!("https://{host}/{full_name}/blob/{branch}/{}", source.path);
+                let (branch, path) = (encode_path(branch), encode_path(&source.path));
+                problem.path = format!("https://{host}/{full_name}/blob/{branch}/{path}");
             }
         }
         let (branch, included) = match place {

@@ -55,7 +55,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("http", HTTP),
     ("app", APP),
     // The rest is what `queue` needs to open the SQLite file itself when no server runs.
-    ("cli", &["app", "catalog", "clock", "config", "engine", "ids", "telemetry", "work"]),
+    (
+        "cli",
+        &["app", "catalog", "clock", "config", "engine", "ids", "repository", "telemetry", "work"],
+    ),
     ("main", &["cli"]),
 ];
 

@@ -152,7 +152,10 @@ impl<'a> Watch<'a> {
             if is_repository && !is_old {
                 look.failed.push(key.clone());
             }
-        } else if key["lane"] == "scan" && at <= Some(SystemClock.now() + PATIENCE) {
+        } else if key["lane"] == "scan"
+            // What is held is being read; its `at` is the end of its lease.
+            && (key["state"] == "held" || at <= Some(SystemClock.now() + PATIENCE))
+        {
             look.pending += 1;
         }
     }

@@ -58,6 +58,18 @@ async fn an_owner_that_no_provider_names_is_not_asked_for_and_the_problem_says_w
 }
 
 #[tokio::test]
+async fn a_problem_in_a_file_of_another_repository_leads_to_its_line_there() {
+    let stage = two_accounts().await;
+    let wrong = component("a", "service").replace("kind: Component", "kind: Komponent");
+    stage.elsewhere("globex", "of us/a.yaml", &wrong);
+    stage.including(&["https://github.com/globex/shared/blob/main/of%20us/a.yaml"], &[]).await;
+    let (_, list) = stage.get("/api/cuelight/v1/problems").await;
+    let url = list["items"][0]["url"].as_str().expect("an address");
+    let line = url.strip_prefix("https://github.com/globex/shared/blob/main/of%20us/a.yaml#L");
+    assert!(line.is_some_and(|line| line.parse::<u32>().is_ok()), "{url}");
+}
+
+#[tokio::test]
 async fn a_repository_that_is_not_shown_any_more_keeps_what_it_declared() {
     let stage = two_accounts().await;
     stage.elsewhere("globex", "a.yaml", &component("a", "service"));
