@@ -8,11 +8,12 @@
 //! What is not there is gone, and a problem where it is wanted. What cannot be read keeps what it
 //! held before, marked as stale. While there are needs, the result is not final and is thrown away.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::glob::Glob;
 use super::locations::Target;
-use super::process::{FileInput, ProcessFile, keep_file};
+use super::process::{FileInput, ProcessFile, cut, keep_file};
 use super::target::Place;
 use super::{
     AllowedKinds, BranchAt, Code, Entity, Gathered, HeldFile, HeldTree, Need, Problem,
@@ -28,6 +29,18 @@ pub const FILES_MAX: usize = 1_000;
 /// Most patterns of one root file, alternatives in braces counted one by one: each is tried on
 /// every path of a tree, and a tree may have 100,000.
 pub const PATTERNS_MAX: usize = 100;
+
+/// Most targets of one root file and of all that it leads to, whether or not they lead to the same
+/// files: five for each file there may be. A placeholder makes 500 of a line.
+pub const TARGETS_PER_ROOT_MAX: usize = 5_000;
+
+/// Most problems with targets of one root file and of all that it leads to; one more says that
+/// others are left out. One for each file there may be: who has more has made one mistake often.
+pub const PROBLEMS_MAX: usize = 1_000;
+
+/// Most work on the patterns of one root file, as [`Glob::steps`] counts it: about a second. The
+/// pattern `**/catalog-info.yaml` takes 4 million for 100,000 paths.
+pub const STEPS_MAX: usize = 100_000_000;
 
 /// Most bytes of all the files that one root file leads to; it all goes into one record.
 pub const BYTES_MAX: usize = 32 << 20;
@@ -77,7 +90,10 @@ pub fn expand(given: &Given<'_>, process: ProcessFile) -> Expanded {
         reached: HashMap::from([(identity(given.source), Reached::Taken)]),
         claimed: HashMap::new(),
         dependencies: BTreeSet::new(),
+        targets: 0,
+        problems: 0,
         patterns: 0,
+        steps: 0,
         bytes: 0,
     };
     let previous = given.previous.get(given.source).map_or(&[][..], Vec::as_slice);
@@ -100,7 +116,12 @@ struct Run<'a> {
     /// The file that declares each entity.
     claimed: HashMap<String, usize>,
     dependencies: BTreeSet<Need>,
+    /// How many were to be followed, those that are left out included.
+    targets: usize,
+    /// How many were found with targets, those that are left out included.
+    problems: usize,
     patterns: usize,
+    steps: usize,
     bytes: usize,
 }
 
@@ -135,10 +156,26 @@ impl<'a> Run<'a> {
         let file = self.files.len();
         self.dependencies.append(&mut processed.dependencies.clone());
         let lost = self.claim(file, &source, &mut processed);
-        for target in processed.targets.iter().filter(|t| !lost.contains(&t.location)) {
-            self.queue.push_back((file, depth, target.clone()));
-        }
+        let targets = std::mem::take(&mut processed.targets);
+        let (wrong, others): (Vec<Problem>, Vec<Problem>) = std::mem::take(&mut processed.problems)
+            .into_iter()
+            .partition(|problem| problem.code == Code::TargetInvalid);
+        processed.problems = others;
         self.files.push(ExpandedFile { source, processed });
+        wrong.into_iter().for_each(|problem| self.tell(file, problem));
+        for target in targets.into_iter().filter(|t| !lost.contains(&t.location)) {
+            self.targets += 1;
+            if self.targets <= TARGETS_PER_ROOT_MAX {
+                self.queue.push_back((file, depth, target));
+            } else if self.targets == TARGETS_PER_ROOT_MAX + 1 {
+                let message = format!(
+                    "`{}` and all after it are not followed: a file and those it leads to may \
+                     have {TARGETS_PER_ROOT_MAX} targets together",
+                    target.written
+                );
+                self.problem(file, &target, Code::TargetInvalid, message);
+            }
+        }
     }
 
     /// Lets go of the entities that an earlier file declares. A file that declares one well goes
@@ -186,7 +223,11 @@ impl<'a> Run<'a> {
             return self.problem(file, target, Code::TargetInvalid, message);
         }
         match &target.place {
-            Place::File(source) => self.file(file, depth, target, source),
+            Place::File(source) => {
+                if !self.file(file, depth, target, source) {
+                    self.too_many_files(file, target, "");
+                }
+            }
             Place::Glob(branch, glob) => self.glob(file, depth, target, branch, glob),
         }
     }
@@ -206,42 +247,54 @@ impl<'a> Run<'a> {
             (&source.host, &source.full_name, &source.branch)
                 == (&branch.host, &branch.full_name, &branch.branch)
         };
-        let paths: Vec<String> = match self.given.gathered.trees.get(branch) {
+        let given = self.given;
+        let tree = given.gathered.trees.get(branch);
+        let paths: Cow<'_, [String]> = match tree {
             None => return,
-            Some(HeldTree::Paths(paths)) => paths.to_vec(),
-            Some(HeldTree::Missing) => Vec::new(),
+            Some(HeldTree::Paths(paths)) => Cow::Borrowed(paths),
+            Some(HeldTree::Missing) => Cow::Borrowed(&[]),
             Some(HeldTree::Unreadable(reason)) => {
                 let message = format!("the files for `{}` are not known: {reason}", target.written);
                 self.problem(file, target, Code::FileUnreadable, message);
                 // Those that were there before are there still, as far as anybody knows.
-                self.given.previous.keys().filter(own).map(|s| s.path.clone()).collect()
+                given.previous.keys().filter(own).map(|s| s.path.clone()).collect()
             }
         };
-        let is_known =
-            !matches!(self.given.gathered.trees.get(branch), Some(HeldTree::Unreadable(_)));
-        let fitting: Vec<String> = paths.into_iter().filter(|path| glob.matches(path)).collect();
+        let steps = glob.steps(&paths);
+        if self.steps + steps > STEPS_MAX {
+            let message = format!(
+                "its patterns take too long on the {} files of {}, `{}` is left out",
+                paths.len(),
+                shown(branch),
+                target.written
+            );
+            return self.problem(file, target, Code::TargetInvalid, message);
+        }
+        self.steps += steps;
+        let is_known = !matches!(tree, Some(HeldTree::Unreadable(_)));
+        let fitting: Vec<&String> = paths.iter().filter(|path| glob.matches(path)).collect();
         if fitting.is_empty() && is_known && !target.is_optional {
             let message = format!("no file of {} fits `{}`", shown(branch), target.written);
             self.problem(file, target, Code::TargetMissing, message);
         }
+        let mut left_out = 0;
         for path in fitting {
             let BranchAt { host, full_name, branch } = branch.clone();
-            self.file(file, depth, target, &Source { host, full_name, branch, path });
+            let source = Source { host, full_name, branch, path: path.clone() };
+            left_out += usize::from(!self.file(file, depth, target, &source));
+        }
+        if left_out > 0 {
+            self.too_many_files(file, target, &format!("{left_out} files of "));
         }
     }
 
-    fn file(&mut self, file: usize, depth: usize, target: &Target, source: &Source) {
+    /// Whether there was room for it.
+    fn file(&mut self, file: usize, depth: usize, target: &Target, source: &Source) -> bool {
         let identity = identity(source);
         let reached = match self.reached.get(&identity) {
             Some(reached) => reached.clone(),
+            None if self.reached.len() > FILES_MAX => return false,
             None => {
-                if self.reached.len() > FILES_MAX {
-                    let message = format!(
-                        "`{}` is left out: a file may lead to {FILES_MAX} others",
-                        target.written
-                    );
-                    return self.problem(file, target, Code::TargetInvalid, message);
-                }
                 let reached = self.reach(depth, target, source);
                 self.reached.insert(identity, reached.clone());
                 reached
@@ -261,6 +314,16 @@ impl<'a> Run<'a> {
                 self.problem(file, target, Code::FileUnreadable, message);
             }
         }
+        true
+    }
+
+    fn too_many_files(&mut self, file: usize, target: &Target, count: &str) {
+        let verb = if count.is_empty() { "is" } else { "are" };
+        let message = format!(
+            "{count}`{}` {verb} left out: a file may lead to {FILES_MAX} others",
+            target.written
+        );
+        self.problem(file, target, Code::TargetInvalid, message);
     }
 
     /// Takes a file in that no target led to before.
@@ -296,16 +359,32 @@ impl<'a> Run<'a> {
     }
 
     fn problem(&mut self, file: usize, target: &Target, code: Code, message: String) {
-        let ExpandedFile { source, processed } = &mut self.files[file];
-        processed.problems.push(Problem {
+        let problem = Problem {
             code,
-            path: source.path.clone(),
+            path: self.files[file].source.path.clone(),
             line: target.at.line,
             column: target.at.column,
             document: target.document,
             entity_ref: Some(target.location.clone()),
-            message,
-        });
+            message: cut(message),
+        };
+        self.tell(file, problem);
+    }
+
+    /// Tells a problem with a target, while there are not too many.
+    fn tell(&mut self, file: usize, mut problem: Problem) {
+        self.problems += 1;
+        if self.problems > PROBLEMS_MAX + 1 {
+            return;
+        }
+        if self.problems > PROBLEMS_MAX {
+            problem.code = Code::TargetInvalid;
+            problem.message = format!(
+                "this target and others have problems that are not shown: there are more than \
+                 {PROBLEMS_MAX} with the targets of a file and of those it leads to"
+            );
+        }
+        self.files[file].processed.problems.push(problem);
     }
 
     fn settle(self) -> Expanded {

@@ -88,6 +88,21 @@ impl Glob {
         self.alternatives.iter().any(|segments| self.fits(segments, &names))
     }
 
+    /// How much work it is to try it on all of these paths: for each alternative and path what the
+    /// pattern has of characters, and its names times those of the path.
+    pub fn steps(&self, paths: &[String]) -> usize {
+        let mut own = (0, 0);
+        for segment in self.alternatives.iter().flatten() {
+            own.0 += 1;
+            own.1 += match segment {
+                Segment::Directories => 1,
+                Segment::Name(tokens) => tokens.len(),
+            };
+        }
+        let depths = paths.iter().map(|path| path.matches('/').count() + 2);
+        depths.map(|depth| own.0 * depth + own.1).sum()
+    }
+
     /// How many patterns without braces it stands for.
     pub fn alternatives(&self) -> usize {
         self.alternatives.len()

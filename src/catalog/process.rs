@@ -258,7 +258,7 @@ impl<'a> Run<'a> {
             let (targets, wrong) =
                 locations::targets(&entity_ref, &body, document.number, near, at);
             self.targets.insert(entity_ref.clone(), targets);
-            for (at, message) in wrong {
+            for (at, message) in wrong.into_iter().take(PROBLEMS_PER_DOCUMENT_MAX) {
                 self.problem(Code::TargetInvalid, document, at, Some(name), message);
             }
         }
@@ -371,8 +371,8 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Cuts a message that quotes too much.
-fn cut(message: String) -> String {
+/// Cuts a message that quotes too much, to [`MESSAGE_CHARS_MAX`].
+pub fn cut(message: String) -> String {
     match message.char_indices().nth(MESSAGE_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &message[..end]),
         None => message,

@@ -2,6 +2,7 @@
 
 mod documented;
 mod expand;
+mod expand_bounds;
 mod expand_random;
 mod mutations;
 mod placeholders;
