@@ -11,6 +11,8 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
+use serde_json::Value;
+
 use super::glob::Glob;
 use super::locations::Target;
 use super::process::{FileInput, ProcessFile, cut, keep_file};
@@ -42,8 +44,12 @@ pub const PROBLEMS_MAX: usize = 1_000;
 /// pattern `**/catalog-info.yaml` takes 4 million for 100,000 paths.
 pub const STEPS_MAX: usize = 100_000_000;
 
-/// Most bytes of all the files that one root file leads to; it all goes into one record.
+/// Most bytes of all the files that one root file leads to, and the most that it and they may
+/// become, keys, texts and 16 bytes a value counted: it all goes into one record.
 pub const BYTES_MAX: usize = 32 << 20;
+
+/// What a value weighs besides its text: about what it takes in memory.
+const VALUE_BYTES: usize = 16;
 
 /// What a root file is processed with.
 #[derive(Debug, Clone, Copy)]
@@ -95,9 +101,12 @@ pub fn expand(given: &Given<'_>, process: ProcessFile) -> Expanded {
         patterns: 0,
         steps: 0,
         bytes: 0,
+        weight: 0,
+        brought: 0,
     };
     let previous = given.previous.get(given.source).map_or(&[][..], Vec::as_slice);
     let processed = process(&run.input(given.source, given.text, previous));
+    run.brought += processed.brought;
     run.take(given.source.clone(), processed, 0);
     while let Some((file, depth, target)) = run.queue.pop_front() {
         run.follow(file, depth, &target);
@@ -123,6 +132,10 @@ struct Run<'a> {
     patterns: usize,
     steps: usize,
     bytes: usize,
+    /// What the files became, those kept from before included.
+    weight: usize,
+    /// What placeholders brought in.
+    brought: usize,
 }
 
 /// A file, however its host and repository are written.
@@ -148,7 +161,8 @@ impl<'a> Run<'a> {
     {
         let Given { source: root, text: root_text, allowed, gathered, .. } = *self.given;
         let root = (source != root).then_some((root, root_text));
-        FileInput { source, text, root, allowed, previous, gathered }
+        let brought_before = self.brought;
+        FileInput { source, text, root, allowed, previous, gathered, brought_before }
     }
 
     /// Takes a processed file in, and its targets for later.
@@ -161,6 +175,7 @@ impl<'a> Run<'a> {
             .into_iter()
             .partition(|problem| problem.code == Code::TargetInvalid);
         processed.problems = others;
+        self.weight += weight(&processed.entities);
         self.files.push(ExpandedFile { source, processed });
         wrong.into_iter().for_each(|problem| self.tell(file, problem));
         for target in targets.into_iter().filter(|t| !lost.contains(&t.location)) {
@@ -348,7 +363,20 @@ impl<'a> Run<'a> {
             Some(HeldFile::Text(text)) => {
                 self.bytes += text.len();
                 let processed = (self.process)(&self.input(source, text, previous));
-                (processed, Reached::Taken)
+                self.brought += processed.brought;
+                if self.weight + weight(&processed.entities) > BYTES_MAX {
+                    let reason = format!(
+                        "{} and the files that it leads to become more than {BYTES_MAX} bytes \
+                         together",
+                        self.given.source.path
+                    );
+                    let mut kept = keep_file(&self.input(source, "", previous), &unable(&reason));
+                    // Whether it fits may depend on them.
+                    kept.dependencies = processed.dependencies;
+                    (kept, Reached::Unreadable(reason))
+                } else {
+                    (processed, Reached::Taken)
+                }
             }
         };
         for entity in &mut processed.entities {
@@ -398,6 +426,23 @@ impl<'a> Run<'a> {
         let needs = dependencies.iter().filter(unmet).cloned().collect();
         Expanded { files: self.files, needs, dependencies }
     }
+}
+
+/// What entities take: the bytes of all keys and texts in them, and [`VALUE_BYTES`] a value.
+fn weight(entities: &[Entity]) -> usize {
+    entities.iter().map(|entity| value_weight(&entity.body)).sum()
+}
+
+fn value_weight(value: &Value) -> usize {
+    let held = match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(value_weight).sum(),
+        Value::Object(fields) => {
+            fields.iter().map(|(key, value)| key.len() + value_weight(value)).sum()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    };
+    held + VALUE_BYTES
 }
 
 fn conflict(entity: &Entity, source: &Source, place: &str) -> Problem {

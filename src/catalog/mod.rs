@@ -115,4 +115,6 @@ pub struct ProcessedFile {
     pub targets: Vec<locations::Target>,
     /// The files that its placeholders name, read or not.
     pub dependencies: BTreeSet<Need>,
+    /// How many bytes its placeholders brought in, or tried to.
+    pub brought: usize,
 }

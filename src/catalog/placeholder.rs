@@ -19,6 +19,10 @@ use super::{Code, Gathered, HeldFile, Need, Source};
 /// API definition has been seen with 3 MB.
 pub const BYTES_MAX: usize = 16 << 20;
 
+/// Most bytes that the placeholders of one root file and of all that it leads to may bring in,
+/// those of documents that are refused included: each byte is read, copied and compared.
+pub const BYTES_PER_ROOT_MAX: usize = 2 * BYTES_MAX;
+
 /// Most values that `$json` and `$yaml` of one file may bring in: as many as a document may have.
 pub const NODES_MAX: usize = yaml::NODES_MAX;
 
@@ -65,7 +69,10 @@ pub struct Placeholders<'a> {
     shelf: Shelf<'a>,
     /// Every file that was asked for, read or not.
     pub dependencies: BTreeSet<Need>,
-    bytes: usize,
+    /// What they brought in so far.
+    pub bytes: usize,
+    /// What those of the files before may leave for these.
+    left: usize,
     nodes: usize,
     faults: Vec<Fault>,
 }
@@ -74,9 +81,11 @@ pub struct Placeholders<'a> {
 type Resolved = Result<Option<Node>, String>;
 
 impl<'a> Placeholders<'a> {
-    /// Nothing is replaced yet.
-    pub fn new(shelf: Shelf<'a>) -> Self {
-        Self { shelf, dependencies: BTreeSet::new(), bytes: 0, nodes: 0, faults: Vec::new() }
+    /// Nothing is replaced yet; the files before brought in so many bytes.
+    pub fn new(shelf: Shelf<'a>, before: usize) -> Self {
+        let left = BYTES_PER_ROOT_MAX.saturating_sub(before);
+        let (dependencies, faults) = (BTreeSet::new(), Vec::new());
+        Self { shelf, dependencies, bytes: 0, left, nodes: 0, faults }
     }
 
     /// The document with everything replaced that could be, `None` when that is nothing, and what
@@ -169,6 +178,10 @@ impl<'a> Placeholders<'a> {
         if self.bytes > BYTES_MAX {
             let why = "the placeholders of one file may bring in";
             return Err(unread(format!("Error: {why} {BYTES_MAX} bytes together")));
+        }
+        if self.bytes > self.left {
+            let why = "the placeholders of a file and of those it leads to may bring in";
+            return Err(unread(format!("Error: {why} {BYTES_PER_ROOT_MAX} bytes together")));
         }
         let node = read(key, written, text, value.at)?;
         self.nodes += count(&node);

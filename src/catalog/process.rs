@@ -50,6 +50,8 @@ pub struct FileInput<'a> {
     pub previous: &'a [Entity],
     /// Other files, as far as they have been read.
     pub gathered: &'a Gathered,
+    /// How many bytes placeholders brought into the files before it, from its root on.
+    pub brought_before: usize,
 }
 
 impl<'a> FileInput<'a> {
@@ -70,7 +72,8 @@ pub fn process_alone(
     previous: &[Entity],
 ) -> ProcessedFile {
     let gathered = &Gathered::default();
-    process_file(&FileInput { source, text, root: None, allowed, previous, gathered })
+    let (root, brought_before) = (None, 0);
+    process_file(&FileInput { source, text, root, allowed, previous, gathered, brought_before })
 }
 
 /// Processes a file. What it needs of other files and is not in `gathered` is left as written;
@@ -129,7 +132,7 @@ impl<'a> Run<'a> {
             disallowed: HashSet::new(),
             unidentified: None,
             problems: Vec::new(),
-            placeholders: Placeholders::new(shelf),
+            placeholders: Placeholders::new(shelf, input.brought_before),
         }
     }
 
@@ -138,11 +141,11 @@ impl<'a> Run<'a> {
         self.entities.sort_by_key(|entity| entity.document);
         let targets = self.targets();
         let Self { mut entities, problems, location, placeholders, .. } = self;
-        let dependencies = placeholders.dependencies;
+        let Placeholders { dependencies, bytes: brought, .. } = placeholders;
         if self.input.root.is_none() {
             entities.insert(0, location);
         }
-        ProcessedFile { entities, problems, targets, dependencies }
+        ProcessedFile { entities, problems, targets, dependencies, brought }
     }
 
     fn document(&mut self, document: &Document) {

@@ -1,8 +1,9 @@
-//! What a root file may cost, whatever it leads to: targets, problems, work on patterns.
+//! What a root file may cost, whatever it leads to: targets, problems, work on patterns, and what
+//! the files become.
 
-use cuelight::catalog::expand::{FILES_MAX, PROBLEMS_MAX, TARGETS_PER_ROOT_MAX};
+use cuelight::catalog::expand::{BYTES_MAX, FILES_MAX, PROBLEMS_MAX, TARGETS_PER_ROOT_MAX};
 use cuelight::catalog::process::MESSAGE_CHARS_MAX;
-use cuelight::catalog::{Expanded, Need};
+use cuelight::catalog::{Expanded, Need, placeholder};
 
 use super::world::{World, at, location, optional, problems, shown, system};
 
@@ -91,4 +92,58 @@ fn patterns_that_take_too_long_are_left_out() {
         assert!(problem.message.starts_with("its patterns take too long on the 10001 files"));
         assert!(problem.message.chars().count() <= MESSAGE_CHARS_MAX + 1);
     }
+}
+
+/// A root that leads to `0.yaml` and so on, which are made of their number.
+fn leading_to(count: usize, text: impl Fn(usize) -> String) -> World {
+    let names: Vec<String> = (0..count).map(|n| format!("{n}.yaml")).collect();
+    let targets: Vec<&str> = names.iter().map(String::as_str).collect();
+    let world = World::new(location("root", &targets));
+    names.iter().enumerate().fold(world, |world, (n, name)| world.file(name, text(n)))
+}
+
+#[test]
+fn what_files_become_is_bounded_and_stays_as_it_was() {
+    // A tenth of the limit, of a fortieth of it in the text.
+    let anchored = "x".repeat(BYTES_MAX / 40);
+    let large = |n: usize| {
+        let system = system(&format!("s{n}"));
+        system.replace("owner: web", &format!("owner: web, a: &a {anchored}, b: [*a, *a, *a]"))
+    };
+    let small = |n: usize| system(&format!("s{n}"));
+    let told = "become more than 33554432 bytes together";
+    let text = |n: usize| if n < 10 { large(n) } else { small(n) };
+    let expanded = leading_to(11, text).expand();
+    assert_eq!(problems(&expanded).len(), 1);
+    assert_eq!(count(&expanded, "5:103 file-unreadable: `9.yaml` cannot be read"), 1);
+    assert_eq!(count(&expanded, told), 1);
+    assert_eq!(shown(&expanded)[9..], ["8.yaml: s8", "9.yaml: ", "10.yaml: s10"]);
+
+    let grown = leading_to(11, small)
+        .then(|world| (0..10).fold(world, |world, n| world.file(&format!("{n}.yaml"), large(n))));
+    assert_eq!(shown(&grown)[9..], ["8.yaml: s8", "9.yaml: s9 (stale)", "10.yaml: s10"]);
+    assert_eq!(count(&grown, told), 1);
+
+    // The root counts too.
+    let mut world = leading_to(10, |n| if n < 9 { large(n) } else { small(n) });
+    world.root += &format!("---\n{}", large(10));
+    let expanded = world.expand();
+    assert_eq!(shown(&expanded)[0], "catalog-info.yaml: root, s10");
+    assert_eq!(shown(&expanded)[9..], ["8.yaml: ", "9.yaml: s9"]);
+}
+
+#[test]
+fn what_placeholders_bring_into_all_files_is_bounded() {
+    let quarter = "x".repeat(placeholder::BYTES_PER_ROOT_MAX / 4);
+    // A description is no list, so that nothing of it is kept.
+    let refused = |n: usize| {
+        let text = format!("metadata: {{name: s{n}, description: [{{$text: /big.txt}}]");
+        system(&format!("s{n}")).replace(&format!("metadata: {{name: s{n}"), &text)
+    };
+    let told = "may bring in 33554432 bytes together";
+    let four = leading_to(4, refused).file("big.txt", &*quarter).expand();
+    assert_eq!((problems(&four).len(), count(&four, told)), (4, 0));
+    let five = leading_to(5, refused).file("big.txt", &*quarter).expand();
+    assert_eq!(count(&five, told), 1);
+    assert!(five.files[5].processed.problems[0].message.contains(told));
 }
