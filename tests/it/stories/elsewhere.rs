@@ -146,7 +146,7 @@ async fn whoever_includes_a_pushed_repository_looks_once_more_for_it_may_be_show
 async fn a_file_that_two_repositories_include_or_have_themselves_is_no_conflict() {
     let stage = two_accounts().await;
     stage.elsewhere("acme", FILE, &component("a", "service"));
-    stage.cue(&stage.world().put_file("acme/shared", "README.md", "x".to_owned())).await;
+    stage.cue(&stage.world().put_file("acme/shared", "README.md", "x")).await;
     stage.work().await;
     let hub = location(&[&format!("https://github.com/acme/shared/blob/main/{FILE}")]);
     for name in ["hub", "other-hub"] {
