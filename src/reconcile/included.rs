@@ -59,7 +59,8 @@ impl Gathering {
         expanded.flat_map(|expanded| &expanded.dependencies).collect()
     }
 
-    /// Whether the roots are those that a record was made from, all of which could be read then.
+    /// Whether the roots are those that a record was made from, when all could be read and nothing
+    /// was left out.
     pub(super) fn is_of(&self, record: &RepoRecord) -> bool {
         let root = |root: &Root| {
             let branch = root.wanted.query.branch.clone().unwrap_or_default();
@@ -69,7 +70,9 @@ impl Gathering {
         let roots: BTreeSet<_> = self.roots.iter().map(root).collect();
         let is_unread = |file: &FileRecord| {
             matches!(file.included, Some(Included::Other { .. }))
-                || file.problems.iter().any(|problem| problem.code == Code::FileUnreadable)
+                || file.problems.iter().any(|problem| {
+                    matches!(problem.code, Code::FileUnreadable | Code::TargetInvalid)
+                })
         };
         roots == record.named_files().map(file).collect() && !record.files.iter().any(is_unread)
     }
