@@ -351,6 +351,23 @@ async fn rules_that_let_a_location_in_read_what_it_includes_and_read_all_after_a
 }
 
 #[tokio::test]
+async fn another_catalog_file_with_a_pattern_of_its_own_finds_what_fits_it_at_the_same_head() {
+    let stage = Stage::open().await;
+    let teams = location(&["./b/*.yaml"]).replace("name: parts", "name: teams");
+    let (a, b) = (component("a", "service"), component("b", "service"));
+    let files = [("a/a.yaml", a), ("teams.yaml", teams), ("b/b.yaml", b)];
+    stage.including(&["./a/*.yaml"], &files).await;
+    assert!(stage.has("a").await && !stage.has("b").await);
+    let two = |config: &mut Config| {
+        config.providers[0].catalog_paths = vec![FILE.to_owned(), "teams.yaml".to_owned()];
+    };
+    let stage = stage.restart_with(two).await;
+    stage.scan().await;
+    assert!(stage.has("a").await && stage.has("b").await);
+    assert_eq!(stage.codes().await, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_limit_met_while_files_are_made_afresh_closes_the_gate() {
     let components_only = |config: &mut Config| {
         let allowed = cuelight::config::AllowedKind { kind: "Component".into(), spec_type: None };
