@@ -13,7 +13,7 @@ use crate::engine::record::{Claim, FileRecord, Included, RepoRecord};
 use crate::http::answer::{ApiError, json};
 use crate::http::operate_api::ResultBody;
 use crate::http::params::Params;
-use crate::http::problems_api::ProblemBody;
+use crate::http::problems_api::LocatedBody;
 use crate::http::state::{InternalState, Shared, route};
 use crate::ids::{FullName, Host, RepoId};
 use crate::operate::approvals::Waiting;
@@ -35,7 +35,7 @@ struct ExplainBody {
     troubles: Vec<String>,
     account: Option<String>,
     record: Option<RecordBody>,
-    problems: Vec<ProblemBody>,
+    problems: Vec<LocatedBody>,
     last_event: Option<EventBody>,
     queue: Vec<KeyBody>,
     held: Option<HeldBody>,
@@ -157,7 +157,7 @@ fn key_of(state: &InternalState, name: &FullName) -> Result<Option<RepoKey>, Api
 }
 
 /// The repository's problems as the view has them, so with conflicts.
-fn problems(state: &InternalState, full_name: &str) -> Vec<ProblemBody> {
+fn problems(state: &InternalState, full_name: &str) -> Vec<LocatedBody> {
     let repositories = vec![full_name.to_owned()];
     let filter = ProblemFilter { repositories, ..ProblemFilter::default() };
     state.view().problems_where(&filter).into_iter().map(Into::into).collect()

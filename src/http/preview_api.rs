@@ -8,9 +8,9 @@ use axum::response::Response;
 use axum::routing::post;
 use serde::Serialize;
 
-use crate::catalog::Problem;
 use crate::http::answer::{ApiError, Page, json};
 use crate::http::operate_api::account_only;
+use crate::http::problems_api::ProblemBody;
 use crate::http::state::{Shared, route};
 use crate::operate::scans::{Forecast, Foreseen, Planned};
 
@@ -46,18 +46,6 @@ struct FoundBody {
     error: Option<String>,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ProblemBody {
-    code: &'static str,
-    path: String,
-    line: u32,
-    column: u32,
-    document: u32,
-    entity_ref: Option<String>,
-    message: String,
-}
-
 async fn preview(State(state): State<Shared>, request: Request) -> Result<Response, ApiError> {
     let account = account_only(request).await?;
     let forecasts = state.operator.preview_scans(account.as_deref()).await?;
@@ -91,20 +79,6 @@ impl From<Foreseen> for FoundBody {
             entities: found.entities,
             problems: found.problems.into_iter().map(Into::into).collect(),
             error: found.error,
-        }
-    }
-}
-
-impl From<Problem> for ProblemBody {
-    fn from(problem: Problem) -> Self {
-        Self {
-            code: problem.code.as_str(),
-            path: problem.path,
-            line: problem.line,
-            column: problem.column,
-            document: problem.document,
-            entity_ref: problem.entity_ref,
-            message: problem.message,
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::catalog::annotations::file_url;
 use crate::catalog::view::{LocatedProblem, ProblemFilter};
-use crate::catalog::{Code, Source};
+use crate::catalog::{Code, Problem, Source};
 use crate::http::answer::{ApiError, json};
 use crate::http::cuelight_api::Slice;
 use crate::http::params::Params;
@@ -21,17 +21,25 @@ pub(super) fn routes() -> Router<Shared> {
     route(Router::new(), "/problems", get(problems))
 }
 
+/// A problem of a file, wherever that lies.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ProblemBody {
     code: &'static str,
-    repository: String,
     path: String,
     line: u32,
     column: u32,
     document: u32,
     entity_ref: Option<String>,
     message: String,
+}
+
+/// A problem with its repository and the page that shows its line.
+#[derive(Serialize)]
+pub(super) struct LocatedBody {
+    #[serde(flatten)]
+    problem: ProblemBody,
+    repository: String,
     url: String,
 }
 
@@ -41,7 +49,7 @@ async fn problems(State(state): State<Shared>, request: Request) -> Result<Respo
     let slice = Slice::parse(&params)?;
     let found = state.complete_view()?.problems_where(&filter(&params)?);
     let total = found.len() as u64;
-    Ok(json(StatusCode::OK, &slice.page(found.into_iter().map(ProblemBody::from), total)))
+    Ok(json(StatusCode::OK, &slice.page(found.into_iter().map(LocatedBody::from), total)))
 }
 
 /// Each of the three may be given several times, and then one of its values has to fit.
@@ -61,20 +69,24 @@ fn filter(params: &Params) -> Result<ProblemFilter, ApiError> {
     Ok(ProblemFilter { repositories, kinds: params.all("kind"), codes })
 }
 
-impl From<LocatedProblem> for ProblemBody {
+impl From<LocatedProblem> for LocatedBody {
     fn from(located: LocatedProblem) -> Self {
         let url = line_url(&located);
-        let problem = located.problem;
+        let LocatedProblem { repository, problem, .. } = located;
+        Self { problem: problem.into(), repository: repository.into(), url }
+    }
+}
+
+impl From<Problem> for ProblemBody {
+    fn from(problem: Problem) -> Self {
         Self {
             code: problem.code.as_str(),
-            repository: located.repository.into(),
             path: problem.path,
             line: problem.line,
             column: problem.column,
             document: problem.document,
             entity_ref: problem.entity_ref,
             message: problem.message,
-            url,
         }
     }
 }
