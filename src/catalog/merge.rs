@@ -150,7 +150,7 @@ impl Claim {
     /// Whether losing to `winner` is something an owner has to know: not when both are of one
     /// file, which two repositories may include, or one includes and the other has.
     pub(super) fn conflicts_with(&self, winner: &Self) -> bool {
-        let is_one_file = || self.location().is_some() && self.location() == winner.location();
+        let is_one_file = || self.location().is_some_and(|own| winner.location() == Some(own));
         !self.origin.is_same_file(&winner.origin) && !is_one_file()
     }
 

@@ -193,9 +193,10 @@ impl<'a> Files<'a> {
                 self.files.push(FileRecord { entities, ..(*file).clone() });
             }
         }
+        let asked_for = self.gathering.asked_for();
         for dependency in old.into_iter().flat_map(|record| &record.dependencies) {
             let need = need_of(dependency, self.repository);
-            if !self.gathering.asked_for().contains(&need) {
+            if !asked_for.contains(&need) {
                 self.dependencies.insert(dependency.clone());
             }
         }

@@ -68,13 +68,14 @@ impl Gathering {
         };
         let file = |file: &FileRecord| (file.branch.clone(), file.path.clone(), file.oid.clone());
         let roots: BTreeSet<_> = self.roots.iter().map(root).collect();
-        let is_unread = |file: &FileRecord| {
+        // What lies elsewhere may have patterns of its own for these paths.
+        let is_doubtful = |file: &FileRecord| {
             matches!(file.included, Some(Included::Other { .. }))
                 || file.problems.iter().any(|problem| {
                     matches!(problem.code, Code::FileUnreadable | Code::TargetInvalid)
                 })
         };
-        roots == record.named_files().map(file).collect() && !record.files.iter().any(is_unread)
+        roots == record.named_files().map(file).collect() && !record.files.iter().any(is_doubtful)
     }
 
     /// Takes in what was at a place.
@@ -206,6 +207,14 @@ pub(super) fn need_of(dependency: &Dependency, repository: &Repository) -> Need 
 pub(super) fn branch_of(source: &Source) -> BranchAt {
     let Source { host, full_name, branch, .. } = source.clone();
     BranchAt { host, full_name, branch }
+}
+
+/// The branch that a need is read from.
+pub(super) fn branch_of_need(need: &Need) -> BranchAt {
+    match need {
+        Need::File(source) => branch_of(source),
+        Need::Tree(branch) => branch.clone(),
+    }
 }
 
 /// Whether a branch is one of the repository's own; case does not count in its name.

@@ -18,7 +18,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use futures_util::stream;
 
-use super::included::{Gathering, branch_of, is_default, is_own, need_of};
+use super::included::{Gathering, branch_of, branch_of_need, is_default, is_own, need_of};
 use super::{Planner, Reconciler, Unit, panic_text};
 use crate::catalog::expand::FILES_MAX;
 use crate::catalog::{BranchAt, HeldTree, Need, Source};
@@ -173,10 +173,7 @@ impl Reconciler {
     async fn read_round(&self, units: &mut [Unit], needs: BTreeSet<(usize, Need)>) {
         let mut asked: BTreeMap<Spot, Asked> = BTreeMap::new();
         for (at, need) in needs {
-            let branch = match &need {
-                Need::File(source) => branch_of(source),
-                Need::Tree(branch) => branch.clone(),
-            };
+            let branch = branch_of_need(&need);
             match self.spot(&units[at], &branch).await {
                 Ok(spot) => {
                     let asked = asked.entry(spot).or_default();
@@ -419,10 +416,7 @@ impl Unit {
     fn hold_no_branch(&mut self, need: Need) {
         let Some(gathering) = &mut self.gathering else { return };
         let is_root = |at: &BranchAt| gathering.roots.iter().any(|r| branch_of(&r.source) == *at);
-        let branch = match &need {
-            Need::File(source) => branch_of(source),
-            Need::Tree(branch) => branch.clone(),
-        };
+        let branch = branch_of_need(&need);
         if is_root(&branch) {
             let what = "a branch that was read a moment ago is not shown any more";
             self.seen = Err(GitHubError::Transient(what.to_owned()));
