@@ -15,6 +15,7 @@ mod included;
 mod ours;
 mod rounds;
 
+pub use self::included::{held_file, held_paths, no_branch};
 pub use self::rounds::ROUNDS_MAX;
 
 use std::any::Any;

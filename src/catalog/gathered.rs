@@ -28,6 +28,16 @@ pub enum Need {
     Tree(BranchAt),
 }
 
+impl Need {
+    /// The branch that it is read from.
+    pub fn branch(&self) -> BranchAt {
+        match self {
+            Self::File(source) => source.branch_at(),
+            Self::Tree(branch) => branch.clone(),
+        }
+    }
+}
+
 /// A file as it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeldFile {

@@ -69,6 +69,14 @@ pub struct Source {
     pub path: String,
 }
 
+impl Source {
+    /// The branch that the file is on.
+    pub fn branch_at(&self) -> BranchAt {
+        let Self { host, full_name, branch, .. } = self.clone();
+        BranchAt { host, full_name, branch }
+    }
+}
+
 /// An entity after validation and processing, before it is merged with the rest of the catalog.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entity {

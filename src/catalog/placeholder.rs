@@ -30,11 +30,16 @@ pub const NODES_MAX: usize = yaml::NODES_MAX;
 pub const OTHER_REPOSITORY: &str =
     "Placeholder may only reference files from the same repository as the entity";
 
+/// Where the annotations of an entity stand.
+const ANNOTATIONS: [&str; 2] = ["metadata", "annotations"];
+
 /// The files that placeholders may name, as far as they have been read.
 #[derive(Debug, Clone, Copy)]
 pub struct Shelf<'a> {
     /// The file that the placeholders stand in.
-    pub file: (&'a Source, &'a str),
+    pub file: &'a Source,
+    /// What it holds, where that is known and not among the others.
+    pub text: Option<&'a str>,
     /// The file that led to it.
     pub root: Option<(&'a Source, &'a str)>,
     /// All others.
@@ -49,8 +54,8 @@ enum Found<'a> {
 
 impl<'a> Shelf<'a> {
     fn find(&self, source: &Source) -> Option<Found<'a>> {
-        let own = [Some(self.file), self.root].into_iter().flatten();
-        for (near, text) in own {
+        let own = self.text.map(|text| (self.file, text));
+        for (near, text) in [own, self.root].into_iter().flatten() {
             if near == source {
                 return Some(Found::Text(text));
             }
@@ -103,7 +108,9 @@ impl<'a> Placeholders<'a> {
                 NodeValue::List(new.collect())
             }
             NodeValue::Map(entries) => {
-                if let Some(key) = placeholder(node) {
+                // The annotations that say where it comes from stand beside whatever is there.
+                let is_alone = *path != ANNOTATIONS;
+                if let Some(key) = placeholder(node).filter(|_| is_alone) {
                     let [(_, value)] = entries.as_slice() else { return None };
                     return self.resolve_at(key, value, path);
                 }
@@ -150,7 +157,7 @@ impl<'a> Placeholders<'a> {
 
     fn resolve(&mut self, key: &str, value: &Node, depth: usize) -> Resolved {
         let written = value.as_str().ok_or_else(|| not_a_text(key))?;
-        let (base, _) = self.shelf.file;
+        let base = self.shelf.file;
         let no_url = |reason: String| {
             let base = file_url(base);
             format!("Placeholder {key} could not form a URL out of {base} and {written}, {reason}")

@@ -22,7 +22,7 @@ use super::{Code, Entity, Gathered, Problem, ProcessedFile, Relation, Source};
 
 /// Which rules this code follows. It is part of the fingerprint of a stored file: whoever changes
 /// what a text becomes raises it, and every file is processed again.
-pub const PROCESSING_VERSION: u32 = 2;
+pub const PROCESSING_VERSION: u32 = 3;
 
 /// Most problems of one document: whoever mends fifty will look again, and a list of ten thousand
 /// bad tags is one mistake.
@@ -121,7 +121,7 @@ impl<'a> Run<'a> {
     fn new(input: &'a FileInput<'a>) -> Self {
         let urls = FileUrls::of(input.source, input.near().1);
         let FileInput { source, text, root, gathered, .. } = *input;
-        let shelf = Shelf { file: (source, text), root, gathered };
+        let shelf = Shelf { file: source, text: Some(text), root, gathered };
         Self {
             input,
             location: generated_location(input.source, &urls),

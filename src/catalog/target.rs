@@ -72,6 +72,15 @@ pub fn file(written: &str, base: &Source, known: &[&Source]) -> Result<Source, N
     Address::read(written, base, known)?.file(written)
 }
 
+/// The file at an address, whose branch is taken to end at the first slash; `None` when it is none
+/// of a file in a repository.
+pub fn address(text: &str) -> Option<Source> {
+    Url::parse(text).ok()?;
+    let nothing = String::new;
+    let base = Source { host: nothing(), full_name: nothing(), branch: nothing(), path: nothing() };
+    file(text, &base, &[]).ok()
+}
+
 /// Whether two sources lie in one repository; case does not count, as on GitHub.
 pub fn is_same_repository(one: &Source, other: &Source) -> bool {
     one.host.eq_ignore_ascii_case(&other.host)

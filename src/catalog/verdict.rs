@@ -2,61 +2,195 @@
 //! answers.
 //!
 //! The rules are those of files, and those that files cannot break: an entity may bring the
-//! annotations that say where it comes from. What placeholders and targets name is not read.
+//! annotations that say where it comes from. What its placeholders and targets name is looked at
+//! where the file is known that it is to stand in, and only in the repository of that file: this
+//! says what has to be read, and somebody reads it. A pattern has to fit a file; what is in the
+//! files that fit is not looked at. `catalog.rules` do not count, as in Backstage.
+
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::Code;
+use super::annotations::FileUrls;
+use super::expand::STEPS_MAX;
 use super::location_ref;
+use super::locations::{self, Target};
+use super::placeholder::{Placeholders, Shelf};
 use super::refs::EntityRef;
-use super::validate::{Fault, validate};
-use super::yaml;
+use super::target::{Place, is_same_repository};
+use super::validate::{Fault, Validation, has_envelope, validate};
+use super::yaml::{self, Node, Position};
+use super::{BranchAt, Code, Gathered, HeldFile, HeldTree, Need, Source};
 
 /// The annotations that say where an entity comes from.
 const ORIGINS: [&str; 2] =
     ["backstage.io/managed-by-location", "backstage.io/managed-by-origin-location"];
 
-/// What is wrong with an entity.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
-    /// The class and the words of each error, the first as Backstage would report it.
-    pub errors: Vec<(&'static str, String)>,
-    /// Whether it is an entity at all: it has an `apiVersion`, a `kind` and a name.
-    pub has_envelope: bool,
+/// The class and the words of an error.
+pub type Said = (&'static str, String);
+
+/// The file that an entity is to stand in.
+#[derive(Debug, Clone, Copy)]
+pub struct Beside<'a> {
+    /// Where it lies, or will.
+    pub file: &'a Source,
+    /// What was read of its repository so far.
+    pub gathered: &'a Gathered,
 }
 
-/// Checks an entity that is JSON.
-pub fn verdict(entity: &Value) -> Verdict {
+/// What is wrong with an entity.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Verdict {
+    /// Each error, the first as Backstage would report it.
+    pub errors: Vec<Said>,
+    /// Whether it is an entity at all: it has an `apiVersion`, a `kind` and a name.
+    pub has_envelope: bool,
+    /// What has to be read before the verdict is final, all of the repository of the file.
+    pub needs: BTreeSet<Need>,
+}
+
+/// Checks an entity that is JSON. Without a file, nothing that it names is asked for.
+pub fn verdict(entity: &Value, beside: Option<Beside<'_>>) -> Verdict {
     // JSON is YAML, so that there is one way to read both.
     let root = match yaml::parse(&entity.to_string()).into_iter().next().map(|read| read.root) {
         Some(Ok(root)) => root,
         Some(Err(error)) => {
             let errors = vec![("InputError", error.message)];
-            return Verdict { errors, has_envelope: false };
+            return Verdict { errors, ..Verdict::default() };
         }
-        None => return Verdict { errors: Vec::new(), has_envelope: false },
+        None => return Verdict::default(),
     };
-    let faults = validate(&root).faults;
-    let has_envelope = faults.iter().all(|fault| fault.code != Code::Envelope);
-    let mut errors = Vec::new();
-    if has_envelope {
-        errors.extend(wrong_origin(entity));
-        errors.extend(wrong_placeholder(entity).map(|message| ("InputError", message)));
+    let mut verdict = Verdict { has_envelope: has_envelope(&root), ..Verdict::default() };
+    let mut replaced = None;
+    if verdict.has_envelope {
+        verdict.errors.extend(wrong_origin(entity));
+        match beside {
+            Some(beside) => replaced = verdict.replace(&root, beside),
+            None => verdict.errors.extend(wrong_placeholder(entity).map(|m| ("InputError", m))),
+        }
     }
-    let is_first = errors.is_empty();
-    let said = |(index, fault): (usize, Fault)| {
-        // The first as Backstage says it, the others without the words around them.
-        (fault.class, if index == 0 && is_first { fault.message } else { fault.brief })
-    };
-    errors.extend(faults.into_iter().enumerate().map(said));
-    if errors.is_empty() && is_of_another_type(entity) {
+    let Validation { faults, entity_ref, .. } = validate(replaced.as_ref().unwrap_or(&root));
+    verdict.tell(faults);
+    if verdict.errors.is_empty() && is_of_another_type(entity) {
         let message = "Registered locations must be of an allowed type [\"url\"]";
-        errors.push(("InputError", message.to_owned()));
+        verdict.errors.push(("InputError", message.to_owned()));
     }
-    Verdict { errors, has_envelope }
+    if let (Some(beside), Some(name)) = (beside, entity_ref)
+        && verdict.errors.is_empty()
+        && name.kind == locations::KIND
+    {
+        verdict.follow(&name.to_string(), entity, beside);
+    }
+    verdict
 }
 
-fn wrong_origin(entity: &Value) -> Option<(&'static str, String)> {
+impl Verdict {
+    /// The first as Backstage says it, the others without the words around them.
+    fn tell(&mut self, faults: Vec<Fault>) {
+        for fault in faults {
+            let is_first = self.errors.is_empty();
+            self.errors.push((fault.class, if is_first { fault.message } else { fault.brief }));
+        }
+    }
+
+    /// The entity with what its placeholders name.
+    fn replace(&mut self, root: &Node, beside: Beside<'_>) -> Option<Node> {
+        let Beside { file, gathered } = beside;
+        let shelf = Shelf { file, text: None, root: None, gathered };
+        let mut placeholders = Placeholders::new(shelf, 0);
+        let (replaced, faults) = placeholders.replace(root);
+        self.tell(faults);
+        let asked_for = placeholders.dependencies.into_iter();
+        self.needs.extend(asked_for.filter(|need| !gathered.has(need)));
+        replaced
+    }
+
+    /// Looks at what the targets of a Location name.
+    fn follow(&mut self, location: &str, entity: &Value, beside: Beside<'_>) {
+        let start = |_: &[&str]| Position { line: 1, column: 1 };
+        let (targets, wrong) = locations::targets(location, entity, 1, (beside.file, None), start);
+        let unable = |message: String| ("Error", format!("Unable to read url, {message}"));
+        self.errors.extend(wrong.into_iter().map(|(_, message)| unable(message)));
+        let mut steps = 0;
+        for target in &targets {
+            match &target.place {
+                Place::File(source) if is_same_repository(source, beside.file) => {
+                    self.look_at(target, source, beside.gathered);
+                }
+                Place::Glob(branch, glob) if is_of(branch, beside.file) => {
+                    let need = Need::Tree(branch.clone());
+                    match beside.gathered.trees.get(branch) {
+                        None => {
+                            self.needs.insert(need);
+                        }
+                        Some(HeldTree::Unreadable(why)) => self.errors.push(unable(why.clone())),
+                        Some(HeldTree::Missing) => self.miss(target, branch, glob.as_str()),
+                        Some(HeldTree::Paths(paths)) => {
+                            steps += glob.steps(paths);
+                            if steps > STEPS_MAX {
+                                let what = "its patterns take too long on the files of";
+                                let message = format!("{what} {}", branch.full_name);
+                                return self.errors.push(unable(message));
+                            }
+                            if !paths.iter().any(|path| glob.matches(path)) {
+                                self.miss(target, branch, glob.as_str());
+                            }
+                        }
+                    }
+                }
+                Place::File(_) | Place::Glob(..) => {}
+            }
+        }
+    }
+
+    fn look_at(&mut self, target: &Target, source: &Source, gathered: &Gathered) {
+        match gathered.files.get(source) {
+            None => {
+                self.needs.insert(Need::File(source.clone()));
+            }
+            Some(HeldFile::Text(text)) => self.errors.extend(unparsed(source, text)),
+            Some(HeldFile::Unreadable(why)) => {
+                self.errors.push(("Error", format!("Unable to read url, {why}")));
+            }
+            Some(HeldFile::Missing) => {
+                let Source { host, full_name, branch, path } = source.clone();
+                self.miss(target, &BranchAt { host, full_name, branch }, &path);
+            }
+        }
+    }
+
+    fn miss(&mut self, target: &Target, branch: &BranchAt, path: &str) {
+        if target.is_optional {
+            return;
+        }
+        let BranchAt { host, full_name, branch } = branch;
+        let what = "Unable to read url, no matching files found for";
+        let message = format!("{what} https://{host}/{full_name}/tree/{branch}/{path}");
+        self.errors.push(("NotFoundError", message));
+    }
+}
+
+/// What keeps a file from being taken apart into entities. Whether they are good ones does not
+/// count for the Location that leads to them.
+fn unparsed(source: &Source, text: &str) -> Vec<Said> {
+    let url = FileUrls::of(source, Some(source)).own;
+    let wrong = |document: yaml::Document| match &document.root {
+        Err(error) => Some(("Error", format!("YAML error at url:{url}, {error}"))),
+        Ok(root) if has_envelope(root) => None,
+        Ok(root) => {
+            let fault = validate(root).faults.into_iter().find(|f| f.code == Code::Envelope);
+            fault.map(|fault| (fault.class, fault.brief))
+        }
+    };
+    yaml::parse(text).into_iter().filter_map(wrong).collect()
+}
+
+fn is_of(branch: &BranchAt, file: &Source) -> bool {
+    let BranchAt { host, full_name, branch } = branch.clone();
+    is_same_repository(&Source { host, full_name, branch, path: String::new() }, file)
+}
+
+fn wrong_origin(entity: &Value) -> Option<Said> {
     let metadata = &entity["metadata"];
     ORIGINS.into_iter().find_map(|name| match metadata["annotations"].get(name)?.as_str()? {
         "" => {

@@ -458,6 +458,14 @@ impl View {
         self.repositories.values()
     }
 
+    /// The repository of this name, of any host where none is given; case does not count, as on
+    /// GitHub. Looks at all of them.
+    pub fn repository_named(&self, host: Option<&str>, name: &str) -> Option<&Arc<Repository>> {
+        let fits = |it: &&str| host.is_none_or(|host| it.eq_ignore_ascii_case(host));
+        let mut named = self.repositories().filter(|r| r.full_name.eq_ignore_ascii_case(name));
+        named.find(|r| fits(&&*r.id.host))
+    }
+
     /// The repository with this id.
     pub fn repository(&self, id: &RepoId) -> Option<&Arc<Repository>> {
         self.repositories.get(id)

@@ -14,10 +14,9 @@ use crate::http::answer::{ApiError, json};
 use crate::http::operate_api::ResultBody;
 use crate::http::params::Params;
 use crate::http::problems_api::LocatedBody;
-use crate::http::state::{InternalState, Shared, route};
-use crate::ids::{FullName, Host, RepoId};
+use crate::http::state::{InternalState, Shared, key_of, route};
+use crate::ids::FullName;
 use crate::operate::approvals::Waiting;
-use crate::work::RepoKey;
 
 /// The routes, to be mounted at `/api/cuelight/v1`.
 pub(super) fn routes() -> Router<Shared> {
@@ -114,7 +113,7 @@ async fn explain(State(state): State<Shared>, request: Request) -> Result<Respon
         .first("repository")
         .ok_or_else(|| ApiError::input("request/query/repository is required: owner/name"))?;
     let name = FullName::parse(name).map_err(|error| ApiError::input(error.to_string()))?;
-    let key = key_of(&state, &name)?;
+    let key = key_of(&*state.complete_view()?, None, name.as_str());
     let found = state.operator.explain(&name, key, &*state.inspect).await?;
     let (label, last_scan) = match found.account {
         Some((label, last)) => (Some(label), last),
@@ -144,16 +143,6 @@ async fn explain(State(state): State<Shared>, request: Request) -> Result<Respon
         next_scan: found.next_scan.map(|at| at.to_string()),
     };
     Ok(json(StatusCode::OK, &body))
-}
-
-/// The repository of this name that has a record; names compare as GitHub compares them.
-fn key_of(state: &InternalState, name: &FullName) -> Result<Option<RepoKey>, ApiError> {
-    let view = state.complete_view()?;
-    let found = view.repositories().find(|r| r.full_name.eq_ignore_ascii_case(name.as_str()));
-    let key = |id: &crate::catalog::RepoId| {
-        Host::parse(&id.host).ok().map(|host| RepoKey { host, id: RepoId(id.id) })
-    };
-    Ok(found.and_then(|repository| key(&repository.id)))
 }
 
 /// The repository's problems as the view has them, so with conflicts.

@@ -32,9 +32,10 @@ impl From<OperateError> for ApiError {
         match error {
             OperateError::UnknownAccount(_) => Self::not_found(error.to_string()),
             OperateError::Changed { .. } => Self::conflict(error.to_string()),
-            OperateError::NotStarted(_) | OperateError::GitHub(_) => {
+            OperateError::NotStarted(_) | OperateError::GitHub(_) | OperateError::NotNow(_) => {
                 Self::unavailable(error.to_string())
             }
+            OperateError::Panicked(_) => Self::internal(error.to_string()),
             OperateError::Engine(error) => error.into(),
         }
     }

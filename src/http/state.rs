@@ -15,8 +15,10 @@ use crate::engine::{Queue, Store};
 use crate::health::Health;
 use crate::http::answer::ApiError;
 use crate::http::streams::Streams;
+use crate::ids::{Host, RepoId};
 use crate::operate::Operator;
 use crate::telemetry::Metrics;
+use crate::work::RepoKey;
 
 /// What is said while the view is not complete.
 pub(super) const NOT_LOADED: &str = "the catalog is still being loaded from the storage";
@@ -104,6 +106,13 @@ pub struct ProviderInfo {
     pub catalog_paths: Vec<String>,
     /// When it scans, in words.
     pub schedule: String,
+}
+
+/// The key of the repository of this name, if it has a record.
+pub(super) fn key_of(view: &View, host: Option<&str>, full_name: &str) -> Option<RepoKey> {
+    let found = view.repository_named(host, full_name)?;
+    let host = Host::parse(&found.id.host).ok()?;
+    Some(RepoKey { host, id: RepoId(found.id.id) })
 }
 
 /// What handlers share.

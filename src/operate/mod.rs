@@ -6,10 +6,13 @@
 pub mod approvals;
 pub mod explain;
 mod foresee;
+pub mod judge;
 pub mod scans;
 mod standing;
 
 use std::sync::Arc;
+
+use tokio::sync::Semaphore;
 
 use crate::accounts::{app_account, host_of};
 use crate::config::Provider;
@@ -29,6 +32,8 @@ pub struct Operator {
     pub reconciler: Arc<Reconciler>,
     /// Pushes scan keys.
     pub scheduler: Scheduler,
+    /// How many more entities may be judged at the same time.
+    pub judging: Arc<Semaphore>,
 }
 
 /// Why something asked for was not done.
@@ -51,6 +56,12 @@ pub enum OperateError {
     /// GitHub gave no answer to believe.
     #[error("GitHub does not say: {0}")]
     GitHub(#[from] GitHubError),
+    /// GitHub is not to be asked for this now.
+    #[error("{0}")]
+    NotNow(String),
+    /// What was asked for made us panic.
+    #[error("cuelight panicked over it: {0}")]
+    Panicked(String),
     /// The storage fails.
     #[error(transparent)]
     Engine(#[from] EngineError),

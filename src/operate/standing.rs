@@ -138,7 +138,8 @@ impl Operator {
         Told::new(Place::Stranger, why)
     }
 
-    async fn read(
+    /// How a repository stands as GitHub shows it now.
+    pub(super) async fn read(
         &self,
         account: &Account,
         name: &FullName,

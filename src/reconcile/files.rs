@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Planner;
-use super::included::{Gathering, Root, branch_of, need_of, place_of, source_of};
+use super::included::{Gathering, Root, need_of, place_of, source_of};
 use crate::catalog::annotations::encode_path;
 use crate::catalog::{Code, Entity, ExpandedFile, HeldFile, Need, Problem, ProcessedFile, Source};
 use crate::engine::dependency::{Dependency, Found, Place};
@@ -134,7 +134,7 @@ impl<'a> Files<'a> {
         oid: Oid,
         processed: &ProcessedFile,
     ) -> FileRecord {
-        let place = place_of(self.repository, self.gathering, &branch_of(source));
+        let place = place_of(self.repository, self.gathering, &source.branch_at());
         let mut problems = processed.problems.clone();
         if let Place::Other { host, full_name, branch, .. } = &place {
             // Under the record's own repository a path alone would lead nowhere.
@@ -208,7 +208,7 @@ impl<'a> Files<'a> {
         let dependency = match need {
             Need::File(source) if is_root(source) => return,
             Need::File(source) => Dependency::File {
-                place: place(&branch_of(source)),
+                place: place(&source.branch_at()),
                 path: source.path.clone(),
                 found: self.gathering.found.get(source).cloned().unwrap_or(Found::Unread),
             },

@@ -12,8 +12,8 @@ use crate::catalog::{
 };
 use crate::engine::dependency::{Dependency, Found, Place};
 use crate::engine::record::{FileRecord, Included, RepoRecord};
-use crate::github::{Content, FILE_BYTES_MAX, FileSeen, Repository, Seen};
-use crate::ids::RepoId;
+use crate::github::{Content, FILE_BYTES_MAX, FileSeen, Paths, Repository, Seen};
+use crate::ids::{FullName, RepoId};
 use crate::membership::{Standing, Wanted, wanted};
 
 /// A catalog file and what it became.
@@ -80,21 +80,15 @@ impl Gathering {
 
     /// Takes in what was at a place.
     pub(super) fn hold(&mut self, source: Source, seen: Option<FileSeen>) {
-        let (held, found) = match seen {
-            None => (HeldFile::Missing, Found::Missing),
-            Some(FileSeen { oid, content: Content::Text(text) }) => {
-                (HeldFile::Text(text), Found::Blob(oid))
-            }
-            Some(FileSeen { content: Content::TooLarge { bytes }, .. }) => {
-                let what = format!("the file has {bytes} bytes; at most {FILE_BYTES_MAX} are read");
-                (HeldFile::Unreadable(what), Found::Unread)
-            }
-            Some(FileSeen { content: Content::NotRead, .. }) => {
-                (HeldFile::Unreadable("the file could not be read".to_owned()), Found::Unread)
+        let found = match &seen {
+            None => Found::Missing,
+            Some(FileSeen { oid, content: Content::Text(_) }) => Found::Blob(oid.clone()),
+            Some(FileSeen { content: Content::TooLarge { .. } | Content::NotRead, .. }) => {
+                Found::Unread
             }
         };
         self.found.insert(source.clone(), found);
-        self.gathered.files.insert(source, held);
+        self.gathered.files.insert(source, held_file(seen));
     }
 
     /// Takes in that something cannot be had, and why.
@@ -109,6 +103,33 @@ impl Gathering {
             }
         }
     }
+}
+
+/// A file as processing is given it.
+pub fn held_file(seen: Option<FileSeen>) -> HeldFile {
+    match seen.map(|seen| seen.content) {
+        None => HeldFile::Missing,
+        Some(Content::Text(text)) => HeldFile::Text(text),
+        Some(Content::TooLarge { bytes }) => HeldFile::Unreadable(format!(
+            "the file has {bytes} bytes; at most {FILE_BYTES_MAX} are read"
+        )),
+        Some(Content::NotRead) => HeldFile::Unreadable("the file could not be read".to_owned()),
+    }
+}
+
+/// The files of a branch of the repository `name` as processing is given them.
+pub fn held_paths(paths: &Paths, name: &FullName) -> HeldTree {
+    match paths {
+        Paths::Whole(paths) => HeldTree::Paths(paths.as_slice().into()),
+        Paths::TooMany => HeldTree::Unreadable(format!(
+            "{name} has more files than GitHub lists at once; name the files instead of a pattern"
+        )),
+    }
+}
+
+/// Why nothing can be read of a branch that is not there.
+pub fn no_branch(at: &BranchAt) -> String {
+    format!("{} shows no branch `{}` now", at.full_name, at.branch)
 }
 
 impl Planner {
@@ -199,21 +220,7 @@ pub(super) fn need_of(dependency: &Dependency, repository: &Repository) -> Need 
     };
     match dependency {
         Dependency::File { place, path, .. } => Need::File(at(place, path)),
-        Dependency::Paths { place } => Need::Tree(branch_of(&at(place, ""))),
-    }
-}
-
-/// The branch of a source.
-pub(super) fn branch_of(source: &Source) -> BranchAt {
-    let Source { host, full_name, branch, .. } = source.clone();
-    BranchAt { host, full_name, branch }
-}
-
-/// The branch that a need is read from.
-pub(super) fn branch_of_need(need: &Need) -> BranchAt {
-    match need {
-        Need::File(source) => branch_of(source),
-        Need::Tree(branch) => branch.clone(),
+        Dependency::Paths { place } => Need::Tree(at(place, "").branch_at()),
     }
 }
 

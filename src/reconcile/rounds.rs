@@ -18,7 +18,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use futures_util::stream;
 
-use super::included::{Gathering, branch_of, branch_of_need, is_default, is_own, need_of};
+use super::included::{Gathering, held_paths, is_default, is_own, need_of, no_branch};
 use super::{Planner, Reconciler, Unit, panic_text};
 use crate::catalog::expand::FILES_MAX;
 use crate::catalog::{BranchAt, HeldTree, Need, Source};
@@ -173,7 +173,7 @@ impl Reconciler {
     async fn read_round(&self, units: &mut [Unit], needs: BTreeSet<(usize, Need)>) {
         let mut asked: BTreeMap<Spot, Asked> = BTreeMap::new();
         for (at, need) in needs {
-            let branch = branch_of_need(&need);
+            let branch = need.branch();
             match self.spot(&units[at], &branch).await {
                 Ok(spot) => {
                     let asked = asked.entry(spot).or_default();
@@ -291,7 +291,7 @@ fn deliver(
         Ok(CommitSeen::Found { repository, commit, files }) => {
             for ((_, waiting), file) in asked.files.into_iter().zip(files) {
                 for (at, source) in waiting {
-                    units[at].note_id(&branch_of(&source), repository);
+                    units[at].note_id(&source.branch_at(), repository);
                     units[at].hold(source, file.clone());
                 }
             }
@@ -336,14 +336,7 @@ fn deliver_paths(
     waiting: Vec<(usize, BranchAt)>,
     paths: &Result<Paths, GitHubError>,
 ) {
-    let paths = match paths {
-        Ok(Paths::Whole(paths)) => Ok(HeldTree::Paths(paths.as_slice().into())),
-        Ok(Paths::TooMany) => Ok(HeldTree::Unreadable(format!(
-            "{} has more files than GitHub lists at once; name the files instead of a pattern",
-            spot.repository.full_name()
-        ))),
-        Err(error) => Err(error),
-    };
+    let paths = paths.as_ref().map(|paths| held_paths(paths, spot.repository.full_name()));
     for (at, branch) in waiting {
         match &paths {
             Ok(held) => {
@@ -415,15 +408,14 @@ impl Unit {
     /// shown.
     fn hold_no_branch(&mut self, need: Need) {
         let Some(gathering) = &mut self.gathering else { return };
-        let is_root = |at: &BranchAt| gathering.roots.iter().any(|r| branch_of(&r.source) == *at);
-        let branch = branch_of_need(&need);
+        let is_root = |at: &BranchAt| gathering.roots.iter().any(|r| r.source.branch_at() == *at);
+        let branch = need.branch();
         if is_root(&branch) {
             let what = "a branch that was read a moment ago is not shown any more";
             self.seen = Err(GitHubError::Transient(what.to_owned()));
             return;
         }
-        let BranchAt { full_name, branch, .. } = branch;
-        gathering.hold_unreadable(need, format!("{full_name} shows no branch `{branch}` now"));
+        gathering.hold_unreadable(need, no_branch(&branch));
     }
 
     fn fail(&mut self, spot: &Spot, need: Need, error: &GitHubError) {

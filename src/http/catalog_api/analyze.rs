@@ -53,12 +53,8 @@ fn analysis(view: &View, url: &Url) -> Value {
     let (owner, name) = (segments.next(), segments.next());
     let name = name.map(|name| name.strip_suffix(".git").unwrap_or(name));
     let full_name = owner.zip(name).map(|(owner, name)| format!("{owner}/{name}"));
-    let known = full_name.as_ref().and_then(|full_name| {
-        view.repositories().find(|repository| {
-            repository.id.host.eq_ignore_ascii_case(host)
-                && repository.full_name.eq_ignore_ascii_case(full_name)
-        })
-    });
+    let known =
+        full_name.as_ref().and_then(|full_name| view.repository_named(Some(host), full_name));
     let files = known.map(|repository| view.files_of(repository)).unwrap_or_default();
     let existing: Vec<Value> = files
         .into_iter()

@@ -1,21 +1,21 @@
 //! `POST /validate-entity`: whether an entity would be taken, and all that is wrong with it.
 //!
-//! The same rules as for catalog files run, without `catalog.rules` and without reading what
-//! placeholders name.
+//! The same rules as for catalog files run, without `catalog.rules`. What placeholders and targets
+//! name is read where it lies in the repository of `location` and that is one of the catalog's.
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use crate::catalog::location_ref;
-use crate::catalog::verdict::verdict;
+use crate::catalog::verdict::{Said, verdict};
+use crate::catalog::{Source, location_ref};
 use crate::http::answer::{ApiError, json};
 use crate::http::params::{Params, json_body, text};
-use crate::http::state::Shared;
+use crate::http::state::{Shared, key_of};
 
 pub(super) async fn validate(
-    State(_): State<Shared>,
+    State(state): State<Shared>,
     request: Request,
 ) -> Result<Response, ApiError> {
     Params::parse(&request, &[])?;
@@ -27,26 +27,33 @@ pub(super) async fn validate(
     if !entity.is_object() {
         return Err(ApiError::input("request/body/entity must be object"));
     }
-    let wrong_location = match location_ref::parse(&location) {
-        Ok(("url", _)) => None,
-        Ok(_) => Some(format!(
-            "Invalid location ref {location}, only 'url:<target>' is supported, e.g. \
-             url:https://host/path"
-        )),
-        Err(error) => Some(error.to_string()),
+    let wrong = |message: String| {
+        // The envelope is looked at before the location.
+        let verdict = verdict(entity, None);
+        let error = ("TypeError", message);
+        refused(if verdict.has_envelope { vec![error] } else { verdict.errors })
     };
-    // The envelope is looked at before the location.
-    let verdict = verdict(entity);
-    if let Some(message) = wrong_location.filter(|_| verdict.has_envelope) {
-        return Ok(refused(vec![json!({ "name": "TypeError", "message": message })]));
-    }
+    let address = match location_ref::parse(&location) {
+        Ok(("url", address)) => address,
+        Ok(_) => {
+            return Ok(wrong(format!(
+                "Invalid location ref {location}, only 'url:<target>' is supported, e.g. \
+                 url:https://host/path"
+            )));
+        }
+        Err(error) => return Ok(wrong(error.to_string())),
+    };
+    let key = |file: &Source| key_of(&state.view(), Some(&file.host), &file.full_name);
+    let operator = &state.operator;
+    let verdict = operator.judge(entity.clone(), address, key, state.inspect.as_ref()).await?;
     if verdict.errors.is_empty() {
         return Ok(StatusCode::OK.into_response());
     }
-    let errors = verdict.errors.into_iter();
-    Ok(refused(errors.map(|(name, message)| json!({ "name": name, "message": message })).collect()))
+    Ok(refused(verdict.errors))
 }
 
-fn refused(errors: Vec<Value>) -> Response {
+fn refused(errors: Vec<Said>) -> Response {
+    let error = |(name, message)| json!({ "name": name, "message": message });
+    let errors: Vec<Value> = errors.into_iter().map(error).collect();
     json(StatusCode::BAD_REQUEST, &json!({ "errors": errors }))
 }

@@ -56,6 +56,19 @@ fn world(root: &str) -> World {
 }
 
 #[test]
+fn annotations_hold_placeholders_and_are_none() {
+    let annotated = |annotations: &str| {
+        let metadata = format!("metadata:\n  name: pay\n  annotations: {annotations}\n");
+        world(&api("d", "x").replace("metadata: {name: pay}\n", &metadata)).expand()
+    };
+    let expanded = annotated("{a: {$text: dir/é b.txt}}");
+    assert_eq!(entity(&expanded).body["metadata"]["annotations"]["a"], "deep");
+    // Those that say where an entity comes from stand beside it.
+    let told = problems(&annotated("{$text: a.txt}"));
+    assert!(told.len() == 1 && told[0].contains("annotations.$text"), "{told:#?}");
+}
+
+#[test]
 fn placeholders_become_what_the_files_hold() {
     check("{$text: a.txt}", json!("one\ntwo\n"));
     check("{$text: ./a.txt}", json!("one\ntwo\n"));

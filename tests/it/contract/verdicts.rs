@@ -16,7 +16,7 @@ fn every_entity_is_judged_as_by_backstage() {
     let cases: Vec<Value> = serde_json::from_str(CASES).unwrap();
     let mut wrong = Vec::new();
     for case in &cases {
-        let first = verdict(&case["entity"]).errors.into_iter().next();
+        let first = verdict(&case["entity"], None).errors.into_iter().next();
         let said = first.map_or(Value::Null, |(class, message)| {
             Value::from(format!("{class}: {message}").replace(HELP, "<help>"))
         });

@@ -16,6 +16,7 @@ mod files;
 mod heartbeat;
 mod included;
 mod installed;
+mod judged;
 mod kill;
 mod lagging;
 mod lifecycle;

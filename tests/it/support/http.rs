@@ -37,7 +37,7 @@ pub async fn get_json(url: &str) -> (u16, Value) {
     (status, json)
 }
 
-/// POST of JSON, answered with JSON.
+/// POST of JSON, answered with JSON, or with nothing, which is `null` here.
 pub async fn post_json(url: &str, body: &Value) -> (u16, Value) {
     let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
     let request = Request::post(url).header("content-type", "application/json");
@@ -45,6 +45,9 @@ pub async fn post_json(url: &str, body: &Value) -> (u16, Value) {
     let response = client.request(request).await.unwrap_or_else(|e| panic!("{url}: {e}"));
     let status = response.status().as_u16();
     let body = response.into_body().collect().await.expect("a body").to_bytes();
+    if body.is_empty() {
+        return (status, Value::Null);
+    }
     let json = serde_json::from_slice(&body).unwrap_or_else(|e| panic!("{url}: {e}: {body:?}"));
     (status, json)
 }

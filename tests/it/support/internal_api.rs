@@ -14,13 +14,14 @@ use cuelight::health::Health;
 use cuelight::http::internal::{Info, InternalState, ProviderInfo, Streams, Webhooks, router};
 use cuelight::membership::Membership;
 use cuelight::operate::Operator;
+use cuelight::operate::judge::JUDGED_AT_ONCE;
 use cuelight::reconcile::{Processing, Reconciler};
 use cuelight::scan::{ScanBoard, Scanner};
 use cuelight::schedule::Scheduler;
 use cuelight::telemetry::Metrics;
 use prometheus_client::registry::Registry;
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -187,5 +188,6 @@ fn operator(engine: &Arc<StubEngine>, health: &Arc<Health>, metrics: &Metrics) -
         metrics: metrics.clone(),
         board,
     };
-    Operator { scanner: Arc::new(scanner), reconciler: Arc::new(reconciler), scheduler }
+    let judging = Arc::new(Semaphore::new(JUDGED_AT_ONCE));
+    Operator { scanner: Arc::new(scanner), reconciler: Arc::new(reconciler), scheduler, judging }
 }
