@@ -69,7 +69,8 @@ pub fn verdict(entity: &Value, beside: Option<Beside<'_>>) -> Verdict {
             None => verdict.errors.extend(wrong_placeholder(entity).map(|m| ("InputError", m))),
         }
     }
-    let Validation { faults, entity_ref, .. } = validate(replaced.as_ref().unwrap_or(&root));
+    let root = replaced.unwrap_or(root);
+    let Validation { faults, entity_ref, .. } = validate(&root);
     verdict.tell(faults);
     if verdict.errors.is_empty() && is_of_another_type(entity) {
         let message = "Registered locations must be of an allowed type [\"url\"]";
@@ -79,7 +80,7 @@ pub fn verdict(entity: &Value, beside: Option<Beside<'_>>) -> Verdict {
         && verdict.errors.is_empty()
         && name.kind == locations::KIND
     {
-        verdict.follow(&name.to_string(), entity, beside);
+        verdict.follow(&name.to_string(), &root.to_json(), beside);
     }
     verdict
 }
