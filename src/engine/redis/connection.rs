@@ -337,8 +337,9 @@ fn in_words(place: &Place, error: &RedisError) -> EngineError {
     let text = format!("redis at {place}: {}", told(error));
     let is_of_data = match error.kind() {
         ErrorKind::UnexpectedReturnType => true,
-        // A script says what it cannot read by a word within its error.
-        _ => error.code() == Some("WRONGTYPE") || text.contains("CORRUPT "),
+        // A script says what it cannot read by a word within its error; Redis before 7 wraps what
+        // it ran into.
+        _ => ["WRONGTYPE", "CORRUPT "].iter().any(|word| text.contains(word)),
     };
     if is_of_data { EngineError::Corrupt(text) } else { EngineError::Unavailable(text) }
 }
