@@ -14,6 +14,7 @@ behaviours! {
     a_wait_ends_when_a_lease_or_a_gate_ends,
     a_take_that_leaves_keys_behind_wakes_the_next,
     a_wait_ends_with_a_retried_key,
+    a_wait_ends_with_an_approved_key,
     a_wait_for_changes_ends_with_a_change,
     a_wait_for_changes_that_are_there_is_none,
     a_wait_for_changes_ends_at_its_timeout,
@@ -122,6 +123,12 @@ async fn a_wait_ends_with_a_retried_key(rig: Rig) {
     settle_down(&rig).await;
     let waiting = begin(&rig, LONG).await;
     assert!(rig.engine().retry(repo(7)).await.unwrap());
+    ends(waiting).await;
+}
+
+async fn a_wait_ends_with_an_approved_key(rig: Rig) {
+    let waiting = begin(&rig, LONG).await;
+    rig.engine().approve(vec![rig.key(repo(7), 1, Lane::Event)]).await.unwrap();
     ends(waiting).await;
 }
 
