@@ -183,6 +183,27 @@ async fn each_push_wakes_another_worker_while_those_before_are_busy() {
 }
 
 #[tokio::test]
+async fn a_sleeper_hears_of_a_retry_of_another_replica_that_comes_before_its_next_look() {
+    let (one, other, replica, _server) = replicas().await;
+    one.push(push_of(1, Lane::Event, &replica.clock)).await.unwrap();
+    let lease = one.take(1, LEASE).await.unwrap().leases.remove(0);
+    // The wake-up of the push.
+    soon(other.wait(Duration::from_secs(3600))).await;
+    let waiting = sleeper(&other, &replica.clock).await;
+    let slept = replica.clock.slept();
+    one.settle(vec![(LeaseRef::from(&lease), retry(1))]).await.unwrap();
+    soon(async {
+        while replica.clock.slept() == slept {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    replica.clock.advance(Duration::from_secs(1));
+    soon(waiting).await.unwrap();
+    assert_eq!(ids_of(&other.take(9, LEASE).await.unwrap().leases), [1]);
+}
+
+#[tokio::test]
 async fn a_change_by_one_replica_is_seen_by_another() {
     let (one, other, replica, _server) = replicas().await;
     let following = Arc::clone(&other);
