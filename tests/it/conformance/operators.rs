@@ -7,6 +7,7 @@ use super::*;
 
 behaviours! {
     stats_count_every_state_and_the_oldest_event,
+    a_push_that_comes_late_makes_its_key_as_old_as_it_is,
     lists_are_oldest_first_and_say_how_many_there_are,
     a_dead_key_can_be_retried,
     a_dead_key_can_be_dropped,
@@ -30,6 +31,16 @@ async fn stats_count_every_state_and_the_oldest_event(rig: Rig) {
     assert_eq!((stats.held, stats.dead), (1, 1));
     assert_eq!(stats.oldest_event, Some(oldest));
     assert!(!stats.durability.is_empty());
+}
+
+async fn a_push_that_comes_late_makes_its_key_as_old_as_it_is(rig: Rig) {
+    let late = rig.key(repo(7), 1, Lane::Event);
+    rig.advance(5);
+    rig.push(7).await;
+    rig.push(8).await;
+    rig.push_keys(vec![late.clone()]).await;
+    let stats = rig.engine().stats().await.unwrap();
+    assert_eq!(stats.oldest_event, Some(late.hint.first_seen));
 }
 
 async fn lists_are_oldest_first_and_say_how_many_there_are(rig: Rig) {
