@@ -102,6 +102,7 @@ async fn a_wait_ends_when_a_lease_or_a_gate_ends(rig: Rig) {
     settle_down(&rig).await;
     settle_down(&rig).await;
     let waiting = begin(&rig, LONG).await;
+    assert!(rig.take(1).await.is_empty(), "who waits opens no gate");
     rig.advance(7);
     ends(waiting).await;
     rig.take_one().await;
