@@ -42,7 +42,7 @@ use crate::ids::{Account, AppId, Host};
 use crate::reconcile::{Processing, panic_text};
 use crate::schedule::targets;
 use crate::telemetry::Metrics;
-use crate::view_feed::ViewFeed;
+use crate::view_feed::{Overtaken, ViewFeed};
 use crate::webhook::route::Routing;
 use crate::webhook::signature::Secrets;
 use crate::worker::Worker;
@@ -150,6 +150,7 @@ impl App {
             store: engine.clone(),
             view,
             routing,
+            overtaken: Some(Overtaken::new(engine.clone(), engine.clone())),
             clock: parts.clock.clone(),
             metrics: metrics.clone(),
             health: health.clone(),

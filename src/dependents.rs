@@ -80,6 +80,11 @@ impl Dependents {
         true
     }
 
+    /// What a record depends on, as far as it is in the index.
+    pub fn watched(&self, key: &RepoKey) -> Option<&BTreeSet<Watched>> {
+        self.entries.get(key).map(|entry| &entry.watched)
+    }
+
     /// Forgets a record; whether it was known.
     pub fn remove(&mut self, key: &RepoKey) -> bool {
         let Some(entry) = self.entries.remove(key) else { return false };

@@ -4,6 +4,11 @@
 //! Loading notes the log's last sequence number *before* it reads records, and afterwards applies
 //! every later change; a change that the load already saw is applied again, which changes nothing.
 
+mod overtaken;
+
+pub use overtaken::Overtaken;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +27,7 @@ use crate::ids::Host;
 use crate::telemetry::Metrics;
 use crate::webhook::route::Routing;
 use crate::work::RepoKey;
+use overtaken::Newcomer;
 
 /// Records read at a time while loading: some MB of JSON.
 const LOAD_PAGE: usize = 500;
@@ -31,6 +37,10 @@ const CHANGES_PAGE: usize = 500;
 
 /// Looks at the log this often even without a wake-up.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Most deliveries that are looked through for pushes that came before the index knew who
+/// depends on the repository.
+pub const DELIVERIES_MAX: usize = 2_000;
 
 /// Rest after the storage failed: short, for the view is to follow soon after.
 const STORAGE_REST: Duration = Duration::from_millis(500);
@@ -43,6 +53,9 @@ pub struct ViewFeed {
     pub view: watch::Sender<Arc<View>>,
     /// Where the index of dependents goes.
     pub routing: watch::Sender<Arc<Routing>>,
+    /// Where pushes are found that came before the index knew who depends on their repository;
+    /// `None` where nothing is received.
+    pub overtaken: Option<Overtaken>,
     /// The time, for lags.
     pub clock: SharedClock,
     /// Counts.
@@ -61,6 +74,8 @@ impl ViewFeed {
         let seq = self.store.last_seq().await?;
         let mut view = View::empty();
         let mut dependents = Dependents::default();
+        let before = self.routing.borrow().dependents.clone();
+        let mut newcomers = Vec::new();
         let mut after: Option<RepoKey> = None;
         loop {
             let records = self.store.records(after, LOAD_PAGE).await?;
@@ -69,10 +84,12 @@ impl ViewFeed {
             view = view.with_repositories(records.iter().map(RepoRecord::to_entry));
             for record in &records {
                 depend(&mut dependents, record);
+                newcomers.extend(Newcomer::of(record, &before));
                 look(record);
             }
         }
         self.route(dependents);
+        self.overtaken(newcomers).await?;
         self.publish(view.complete_to(seq));
         Ok(seq)
     }
@@ -120,7 +137,10 @@ impl ViewFeed {
         let seq = last.seq;
         let view = (**self.view.borrow()).clone();
         let view = changes.iter().fold(view, |view, change| apply(&view, change));
-        let mut dependents = self.routing.borrow().dependents.clone();
+        let before = self.routing.borrow().dependents.clone();
+        let records = changes.iter().filter_map(|change| change.record.as_ref());
+        let newcomers = records.filter_map(|record| Newcomer::of(record, &before)).collect();
+        let mut dependents = before.clone();
         let mut is_other = false;
         for change in &changes {
             is_other |= match &change.record {
@@ -131,6 +151,7 @@ impl ViewFeed {
         if is_other {
             self.route(dependents);
         }
+        self.overtaken(newcomers).await?;
         self.publish(view.complete_to(seq));
         let now = self.clock.now();
         for cued_at in changes.iter().filter_map(|c| c.record.as_ref()?.cued_at) {
@@ -145,6 +166,14 @@ impl ViewFeed {
         });
     }
 
+    /// Sees to pushes that came before these were in the index, where they are now.
+    async fn overtaken(&self, newcomers: Vec<Newcomer>) -> Result<(), EngineError> {
+        match &self.overtaken {
+            Some(overtaken) => overtaken.look(newcomers, self.clock.now()).await,
+            None => Ok(()),
+        }
+    }
+
     fn publish(&self, view: View) {
         self.view.send_replace(Arc::new(view));
     }
@@ -152,6 +181,12 @@ impl ViewFeed {
 
 /// Takes in what a record depends on; whether that changes anything.
 fn depend(dependents: &mut Dependents, record: &RepoRecord) -> bool {
+    let (dependent, watched) = watched_by(record);
+    dependents.put(dependent, watched)
+}
+
+/// A record as the index knows it, and the branches beyond its own that it depends on.
+fn watched_by(record: &RepoRecord) -> (Dependent, BTreeSet<Watched>) {
     let watched = |place: &Place| match place {
         Place::Own(_) => None,
         Place::Other { host, full_name, branch, id } => Some(Watched {
@@ -167,7 +202,7 @@ fn depend(dependents: &mut Dependents, record: &RepoRecord) -> bool {
         account: record.account.clone(),
         full_name: record.full_name.clone(),
     };
-    dependents.put(dependent, places.filter_map(watched).collect())
+    (dependent, places.filter_map(watched).collect())
 }
 
 fn apply(view: &View, change: &ChangeEntry) -> View {

@@ -123,6 +123,7 @@ pub fn view_feed(store: Arc<dyn Store>) -> (ViewFeed, watch::Receiver<Arc<View>>
         metrics: Metrics::new(&mut Registry::default()),
         health: Arc::new(Health::new(clock)),
         routing: watch::Sender::new(Arc::default()),
+        overtaken: None,
     };
     (feed, shown)
 }

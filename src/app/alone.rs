@@ -115,6 +115,7 @@ impl Alone {
             view,
             // Nothing is received.
             routing: watch::Sender::new(Arc::default()),
+            overtaken: None,
             clock: parts.clock,
             metrics,
             health,

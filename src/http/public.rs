@@ -24,6 +24,7 @@ use crate::engine::queue::{Delivery, Push};
 use crate::engine::{EngineError, Queue};
 use crate::ids::DeliveryId;
 use crate::telemetry::Metrics;
+use crate::webhook::route::Concern;
 use crate::webhook::{Routing, Secrets, decode, payload, route};
 use crate::work::PushKey;
 
@@ -107,6 +108,8 @@ struct Understood {
     delivery: Delivery,
     keys: Vec<PushKey>,
     is_ping: bool,
+    /// What it says to those who depend on a repository, and what it was routed by.
+    concern: Option<(Concern, Arc<Routing>)>,
 }
 
 async fn webhook(State(receiver): State<Arc<Receiver>>, request: Request) -> Response {
@@ -187,9 +190,9 @@ impl Receiver {
         let routed = payload(content_type, body).and_then(|json| {
             let event = decode(event, &json)?;
             let routing = Arc::clone(&self.state.routing.borrow());
-            Ok(route(event, &routing, received_at))
+            Ok((route(event, &routing, received_at), routing))
         });
-        let routed = routed.map_err(|error| Refusal::Malformed(error.to_string()))?;
+        let (routed, routing) = routed.map_err(|error| Refusal::Malformed(error.to_string()))?;
         if routed.left_out > 0 {
             let (left_out, delivery) = (routed.left_out, &id);
             tracing::warn!(
@@ -206,13 +209,14 @@ impl Receiver {
             received_at,
             ignored: routed.ignored,
         };
-        Ok(Understood { delivery, keys: routed.keys, is_ping: event == "ping" })
+        let concern = routed.concern.map(|concern| (concern, routing));
+        Ok(Understood { delivery, keys: routed.keys, is_ping: event == "ping", concern })
     }
 
     /// Makes the delivery and its keys durable; only then is it accepted.
     async fn keep(&self, understood: Understood) -> Result<Accepted, Refusal> {
-        let Understood { delivery, keys, is_ping } = understood;
-        let id = delivery.id.clone();
+        let Understood { delivery, keys, is_ping, concern } = understood;
+        let (id, received_at) = (delivery.id.clone(), delivery.received_at);
         let reason = delivery.ignored.clone();
         let span = tracing::debug_span!(
             "delivery",
@@ -232,10 +236,33 @@ impl Receiver {
             }
             Err(_) => return Err(Refusal::Unavailable("the queue did not answer".to_owned())),
         };
+        if let Some((concern, routing)) = concern {
+            self.keep_newcomers(&concern, &routing, received_at).await;
+        }
         let outcome = if is_ping { Outcome::Pong } else { Outcome::of(&pushed) };
         tracing::debug!(parent: &span, outcome = outcome.as_str(), "delivery {id} received");
         let reason = reason.filter(|_| outcome == Outcome::Ignored);
         Ok(Accepted { delivery: id, outcome, reason })
+    }
+}
+
+impl Receiver {
+    /// Whoever came into the index since a delivery was routed, and looked through the ledger
+    /// before it was there, does not know of it. If this fails, the next start finds it there.
+    async fn keep_newcomers(&self, concern: &Concern, before: &Arc<Routing>, at: Timestamp) {
+        let now = Arc::clone(&self.state.routing.borrow());
+        if Arc::ptr_eq(before, &now) {
+            return;
+        }
+        let keys = concern.newcomers(before, &now, at);
+        if keys.is_empty() {
+            return;
+        }
+        let pushing = self.state.queue.push(Push { delivery: None, keys });
+        let pushed = tokio::time::timeout(self.state.limits.push_timeout, pushing).await;
+        if !matches!(pushed, Ok(Ok(_))) {
+            tracing::warn!("whoever has just come to include a pushed file is not read yet");
+        }
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Routing {
 pub struct Routed {
     /// The keys to push; empty exactly when it is ignored.
     pub keys: Vec<PushKey>,
+    /// What it says to those who depend on a repository; they are among `keys`.
+    pub concern: Option<Concern>,
     /// How many dependents were left to the next scan, because there are too many.
     pub left_out: usize,
     /// Why it leads to no work, when it does not.
@@ -44,6 +46,33 @@ pub struct Routed {
     pub action: Option<String>,
     /// The repository it names, when it is one.
     pub repository: Option<FullName>,
+}
+
+/// What of a repository has changed, as those see it who depend on its files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Concern {
+    key: RepoKey,
+    name: FullName,
+    /// `None`: all of them.
+    branch: Option<String>,
+}
+
+impl Concern {
+    /// The keys of those who depend on it `now` and did not `before`.
+    pub fn newcomers(
+        &self,
+        before: &Routing,
+        now: &Routing,
+        received_at: Timestamp,
+    ) -> Vec<PushKey> {
+        let of = |routing: &'_ Routing| -> Vec<Dependent> {
+            let found = routing.dependents.of(&self.key, &self.name, self.branch.as_deref());
+            found.into_iter().cloned().collect()
+        };
+        let known: HashSet<RepoKey> = of(before).into_iter().map(|it| it.key).collect();
+        let new = of(now).into_iter().filter(|dependent| !known.contains(&dependent.key));
+        new.take(DEPENDENTS_MAX).map(|dependent| dependent_key(&dependent, received_at)).collect()
+    }
 }
 
 /// Routes one event received at `received_at`.
@@ -138,6 +167,7 @@ fn route_about(
         Ok(host) => {
             let account = Account { host: host.clone(), owner: owner.id };
             let key = RepoKey { host, id };
+            let concern = concern(&key, &full_name, extent);
             let mut dependents = dependents(&key, &full_name, extent, routing);
             let with_others = dependents.len();
             dependents.retain(|dependent| dependent.key != key);
@@ -151,7 +181,7 @@ fn route_about(
             let own = PushKey { key: WorkKey::Repo(key), account, lane: Lane::Event, hint };
             let keys: Vec<_> = is_concerned.then_some(own).into_iter().chain(others).collect();
             let ignored = irrelevant.filter(|_| keys.is_empty());
-            Routed { keys, left_out, ignored, action, repository }
+            Routed { keys, concern, left_out, ignored, action, repository }
         }
     }
 }
@@ -170,8 +200,18 @@ fn dependents<'r>(
     }
 }
 
-/// What the event tells of the other repository says nothing of this one.
-fn dependent_key(dependent: &Dependent, received_at: Timestamp) -> PushKey {
+fn concern(key: &RepoKey, name: &FullName, extent: Extent<'_>) -> Option<Concern> {
+    let branch = match extent {
+        Extent::Branch(branch) => Some(branch.to_owned()),
+        Extent::Whole => None,
+        Extent::Settings => return None,
+    };
+    Some(Concern { key: key.clone(), name: name.clone(), branch })
+}
+
+/// The key of one that depends on a repository that was pushed to. What the event tells of the
+/// other repository says nothing of this one.
+pub fn dependent_key(dependent: &Dependent, received_at: Timestamp) -> PushKey {
     let name = Some(dependent.full_name.clone());
     PushKey {
         key: WorkKey::Repo(dependent.key.clone()),
@@ -213,7 +253,7 @@ fn route_grant(
     if keys.is_empty() {
         return ignored(action, "names no repository".to_owned());
     }
-    Routed { keys, left_out: 0, ignored: None, action, repository: None }
+    Routed { keys, concern: None, left_out: 0, ignored: None, action, repository: None }
 }
 
 /// The App's list is asked for again, and the account is scanned; a suspended one cannot be.
@@ -246,7 +286,7 @@ fn route_installation(
         let key = WorkKey::Scan(account.clone());
         keys.push(PushKey { key, account, lane: Lane::Event, hint });
     }
-    Routed { keys, left_out: 0, ignored: None, action, repository: None }
+    Routed { keys, concern: None, left_out: 0, ignored: None, action, repository: None }
 }
 
 fn installations_key(host: &Host, app: AppId, reasons: Reasons, received_at: Timestamp) -> PushKey {
@@ -278,7 +318,14 @@ fn configured_app(
 }
 
 fn ignored(action: Option<String>, reason: String) -> Routed {
-    Routed { keys: vec![], left_out: 0, ignored: Some(reason), action, repository: None }
+    Routed {
+        keys: vec![],
+        concern: None,
+        left_out: 0,
+        ignored: Some(reason),
+        action,
+        repository: None,
+    }
 }
 
 /// The configured host an event comes from, or why it is ignored. A page of the repository or
@@ -312,5 +359,5 @@ fn ignore_unhandled(unhandled: Unhandled) -> Routed {
         Some(action) if known_event => format!("action {action} of event {event} is not handled"),
         _ => format!("event {event} is not handled"),
     };
-    Routed { keys: vec![], left_out: 0, ignored: Some(reason), action, repository }
+    Routed { keys: vec![], concern: None, left_out: 0, ignored: Some(reason), action, repository }
 }

@@ -1,11 +1,15 @@
 //! `POST /webhooks/github` as GitHub sees it: who is believed, what is answered, what is kept.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use cuelight::dependents::Dependents;
+use cuelight::engine::queue::Push;
+use cuelight::webhook::Routing;
 use serde_json::json;
 
 use crate::support::http_client::{Answer, Connection, exchange};
-use crate::support::receiver::{Delivery, Receiver, SECRET, Setup, fixture, sign};
+use crate::support::receiver::{Delivery, Receiver, SECRET, Setup, fixture, routing, sign};
 use crate::support::recording_queue::Mode;
 
 /// The answer without what differs from second to second.
@@ -282,4 +286,27 @@ fn the_public_listener_has_two_routes_and_no_more() {
             assert_eq!((answer.status, answer.body.as_str()), (404, ""), "{method} {path}");
         }
     }
+}
+
+#[test]
+fn who_comes_to_depend_on_a_branch_while_a_push_to_it_is_kept_is_read_too() {
+    let receiver = Receiver::start(Setup::default());
+    let all = routing();
+    let nobody = Routing { dependents: Dependents::default(), ..all.clone() };
+    receiver.routing.send_replace(Arc::new(nobody));
+    receiver.queue.set(Mode::Blocked);
+    let push = Delivery::new("late", "push", fixture("push.dependency-branch.json"));
+    let mut connection = Connection::open(receiver.addr);
+    connection.send(&push.request());
+    receiver.queue.wait_until_asked(1);
+    receiver.routing.send_replace(Arc::new(all));
+    receiver.queue.set(Mode::Working);
+    assert_eq!(connection.answer().json()["outcome"], "ignored");
+    let pushes = receiver.queue.pushes();
+    let keys = |at: usize| -> Vec<String> {
+        let push: Option<&Push> = pushes.get(at);
+        push.into_iter().flat_map(|push| &push.keys).map(|key| key.key.to_string()).collect()
+    };
+    assert_eq!((keys(0), keys(1)), (vec![], vec!["repo:github.com:880077".to_owned()]));
+    assert_eq!(pushes.len(), 2);
 }

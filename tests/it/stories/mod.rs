@@ -22,6 +22,7 @@ mod lagging;
 mod lifecycle;
 mod measures;
 mod outage;
+mod overtaken;
 mod recovery;
 mod replicas;
 mod scan_budget;

@@ -249,6 +249,7 @@ fn second_view(stage: &Stage, changes_fail: bool) -> (ViewFeed, Arc<FaultyStore>
         store: store.clone(),
         view: watch::Sender::new(Arc::new(View::empty())),
         routing: watch::Sender::new(Arc::default()),
+        overtaken: None,
         clock: worker.clock.clone(),
         metrics: worker.metrics.clone(),
         health: Arc::new(Health::new(worker.clock.clone())),

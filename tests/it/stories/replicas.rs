@@ -225,6 +225,33 @@ async fn a_replica_that_receives_a_push_knows_what_another_has_included() {
     pair.close().await;
 }
 
+#[tokio::test]
+async fn a_push_to_one_replica_while_another_reads_who_includes_the_file_is_not_missed() {
+    let pair = Pair::open().await;
+    let stage = &pair.stage;
+    let world = stage.world();
+    let push = |kind: &str| Push::to("v2").put("a.yaml", component("a", kind));
+    let shared = NewRepository::named("shared").file("a.yaml", component("a", "service"));
+    world.create_repository("acme", shared);
+    let there = location(&["https://github.com/acme/shared/blob/v2/a.yaml"]);
+    let pay = NewRepository::named("pay").file(FILE, there);
+    stage.cue(&world.create_repository("acme", pay)).await;
+    let pushed = world.push("acme/shared", push("website"));
+    let (status, body) = stage.deliver_to(&pair.other, &stage.sign(&pushed[0])).await;
+    assert_eq!((status, body.contains("ignored")), (202, true), "{body}");
+    stage.work().await;
+    // As if the read had not shown the push.
+    world.push("acme/shared", push("library"));
+    for _ in 0..2 {
+        pair.other_follows().await;
+        stage.clock.advance(Duration::from_secs(5));
+        pair.other_works().await;
+    }
+    pair.other_follows().await;
+    assert_eq!(pair.other_type_of("a").await.as_deref(), Some("library"));
+    pair.close().await;
+}
+
 /// All commands that ever wrote to a server.
 fn everything_written(redis: &RedisServer) -> Vec<u8> {
     let (_, dir): (String, String) = redis.command(&["CONFIG", "GET", "dir"]);
@@ -252,6 +279,7 @@ async fn a_replica_that_was_away_while_the_log_was_trimmed_loads_afresh() {
         store: worker.store.clone(),
         view: sender,
         routing: watch::Sender::new(Arc::default()),
+        overtaken: None,
         clock: worker.clock.clone(),
         metrics: worker.metrics.clone(),
         health: Arc::new(Health::new(worker.clock.clone())),

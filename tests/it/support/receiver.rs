@@ -46,6 +46,8 @@ pub struct Receiver {
     pub addr: SocketAddr,
     pub queue: Arc<RecordingQueue>,
     pub stop: CancellationToken,
+    /// What it routes by.
+    pub routing: watch::Sender<Arc<Routing>>,
     metrics: Metrics,
     serving: Option<JoinHandle<()>>,
     runtime: Runtime,
@@ -61,10 +63,11 @@ impl Receiver {
         let queue = Arc::new(RecordingQueue::new());
         let metrics = Metrics::new(&mut Registry::default());
         let secrets: Vec<_> = setup.secrets.into_iter().map(SecretString::from).collect();
+        let routing = watch::Sender::new(Arc::new(routing()));
         let app = router(PublicState {
             queue: queue.clone(),
             secrets: Secrets::new(&secrets),
-            routing: watch::Sender::new(Arc::new(routing())).subscribe(),
+            routing: routing.subscribe(),
             clock: Arc::new(SystemClock),
             metrics: metrics.clone(),
             limits: setup.receive,
@@ -73,7 +76,7 @@ impl Receiver {
         let addr = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let serving = runtime.spawn(serve(listener, app, setup.limits, stop.clone()));
-        Self { addr, queue, stop, metrics, serving: Some(serving), runtime }
+        Self { addr, queue, stop, routing, metrics, serving: Some(serving), runtime }
     }
 
     /// Sends a delivery on a connection of its own.

@@ -1,0 +1,136 @@
+//! Pushes to a repository that others include, told before it is known who does.
+
+use std::time::Duration;
+
+use cuelight::clock::Clock as _;
+use cuelight::engine::queue::{Delivery, Push as Marks, Pushed};
+use cuelight::ids::{DeliveryId, FullName};
+use cuelight::view_feed::DELIVERIES_MAX;
+use cuelight::worker::Outcome;
+use fake_github::{NewRepository, Push};
+use futures_util::future::join_all;
+
+use super::included::location;
+use crate::support::stage::{FILE, Stage, component};
+
+const THERE: &str = "https://github.com/acme/shared/blob/v2/a.yaml";
+
+/// A push to the branch that `THERE` is on.
+fn pushed(stage: &Stage, kind: &str) -> Vec<fake_github::Event> {
+    stage.world().push("acme/shared", Push::to("v2").put("a.yaml", component("a", kind)))
+}
+
+/// What was included changes, and nobody tells.
+fn change(stage: &Stage, kind: &str) {
+    drop(pushed(stage, kind));
+}
+
+/// Works whatever is due, also what looks once more.
+async fn work_all(stage: &Stage) {
+    stage.work().await;
+    stage.clock.advance(Duration::from_secs(5));
+    stage.work().await;
+}
+
+#[tokio::test]
+async fn a_push_before_it_was_known_who_includes_the_file_is_not_missed() {
+    let stage = Stage::open().await;
+    stage.elsewhere("acme", "a.yaml", &component("a", "service"));
+    let new = NewRepository::named("pay").file(FILE, location(&[THERE]));
+    stage.cue(&stage.world().create_repository("acme", new)).await;
+    assert_eq!(stage.cue(&pushed(&stage, "website")).await, ["ignored"]);
+    stage.work().await;
+    // As if the read had not shown the push.
+    change(&stage, "library");
+    work_all(&stage).await;
+    assert_eq!(stage.type_of("a").await.as_deref(), Some("library"));
+    assert!(stage.work().await.is_empty(), "it has an end");
+}
+
+#[tokio::test]
+async fn a_push_to_another_branch_of_its_own_is_not_missed_and_those_that_counted_cost_nothing() {
+    let stage = Stage::open().await;
+    let text = location(&["https://github.com/acme/pay/blob/next/a.yaml"]);
+    let new = NewRepository::named("pay").file(FILE, text);
+    stage.cue(&stage.world().create_repository("acme", new)).await;
+    let push = |kind: &str| {
+        stage.world().push("acme/pay", Push::to("next").put("a.yaml", component("a", kind)))
+    };
+    drop(push("service"));
+    stage.work().await;
+    assert!(stage.work().await.is_empty(), "it was created, and read for that");
+    let stage = stage.restart().await;
+    assert!(stage.work().await.is_empty());
+
+    let new = NewRepository::named("cart").file("b.yaml", component("b", "service"));
+    stage.cue(&stage.world().create_repository("acme", new)).await;
+    let text = location(&["https://github.com/acme/cart/blob/next/b.yaml"]);
+    let text = text.replace("name: parts", "name: cart");
+    let push = |kind: &str| {
+        stage.world().push("acme/cart", Push::to("next").put("b.yaml", component("b", kind)))
+    };
+    assert_eq!(stage.cue(&push("website")).await, ["ignored"]);
+    stage.cue(&stage.world().put_file("acme/cart", FILE, text)).await;
+    stage.work().await;
+    // As if the read had not shown the push.
+    drop(push("library"));
+    work_all(&stage).await;
+    assert_eq!(stage.type_of("b").await.as_deref(), Some("library"));
+}
+
+/// Enters a push as a receiver does that knows of nobody who includes the repository.
+async fn receive(stage: &Stage, repository: &str, id: String) {
+    let delivery = Delivery {
+        id: DeliveryId::parse(&id).expect("an id"),
+        event: "push".to_owned(),
+        action: None,
+        repository: Some(FullName::parse(repository).expect("a name")),
+        received_at: stage.clock.now(),
+        ignored: Some("the branch is neither the default nor a configured one".to_owned()),
+    };
+    let push = Marks { delivery: Some(delivery), keys: Vec::new() };
+    let pushed = stage.app.worker.queue.push(push).await.expect("the storage works");
+    assert_eq!(pushed, Pushed::Accepted(Vec::new()));
+}
+
+#[tokio::test]
+async fn a_push_while_the_catalog_is_loaded_is_not_missed() {
+    let stage = Stage::open().await;
+    stage.elsewhere("acme", "a.yaml", &component("a", "service"));
+    drop(pushed(&stage, "service"));
+    stage.including(&[THERE], &[]).await;
+    stage.clock.advance(Duration::from_secs(60));
+    // Nothing was pushed since it was read: a start asks nobody.
+    let stage = stage.restart().await;
+    assert!(stage.work().await.is_empty());
+    change(&stage, "website");
+    receive(&stage, "Acme/shared", "while-loading".to_owned()).await;
+    let stage = stage.restart().await;
+    assert_eq!(stage.work().await, [Outcome::Delayed]);
+    assert_eq!(stage.type_of("a").await.as_deref(), Some("website"));
+    stage.clock.advance(Duration::from_secs(60));
+    stage.work().await;
+    let stage = stage.restart().await;
+    assert!(stage.work().await.is_empty(), "it was read since");
+}
+
+#[tokio::test]
+async fn after_more_deliveries_than_are_looked_through_all_who_include_are_read() {
+    let stage = Stage::open().await;
+    stage.elsewhere("acme", "a.yaml", &component("a", "service"));
+    drop(pushed(&stage, "service"));
+    stage.including(&[THERE], &[]).await;
+    stage.clock.advance(Duration::from_secs(60));
+    change(&stage, "website");
+    receive(&stage, "acme/shared", "long-ago".to_owned()).await;
+    let later = (0..DELIVERIES_MAX).map(|at| receive(&stage, "acme/other", format!("other-{at}")));
+    join_all(later).await;
+    let stage = stage.restart().await;
+    assert_eq!(stage.work().await, [Outcome::Done], "as a scan would");
+    assert_eq!(stage.type_of("a").await.as_deref(), Some("website"));
+}
+
+crate::support::on_redis::again_on_redis!(
+    a_push_before_it_was_known_who_includes_the_file_is_not_missed,
+    a_push_while_the_catalog_is_loaded_is_not_missed,
+);
