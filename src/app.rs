@@ -158,7 +158,8 @@ impl App {
         let ports = Ports::new(&engine);
         let worker = worker(&config, &parts.clock, &ports, processing, &metrics, &health)?;
         let stop = Stop { accept: CancellationToken::new(), hurry: worker.hurry.clone() };
-        let heartbeat = Arc::new(Heartbeat::new(worker.scanner.clone(), ports.inspect.clone()));
+        let (scanner, inspect) = (worker.scanner.clone(), ports.inspect.clone());
+        let heartbeat = Arc::new(Heartbeat::new(scanner, inspect, routes.clone()));
         let app = Self {
             public,
             internal,

@@ -7,6 +7,9 @@
 //! changed than a page shows, or a filter no longer lets one in (how many leave at once is the
 //! brake's business, and the scan knows all of them).
 //!
+//! A repository that was pushed to since the last heartbeat may be one that others include files
+//! of: those of them that were not read since are pushed too, see `included.rs`.
+//!
 //! # What it costs
 //! A loop a provider, no key: it writes nothing but a note an account, keys where something
 //! differs, and asks nothing while the account's gate is closed, while little is left of its
@@ -23,6 +26,7 @@
 //! until the next scan. Accounts where an App sees selected repositories only are left out: the
 //! question would show others too.
 
+mod included;
 mod mark;
 
 use std::collections::{HashMap, HashSet};
@@ -31,6 +35,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::host_of;
@@ -45,6 +50,7 @@ use crate::membership::wanted;
 use crate::repository::{FileQuery, Listed};
 use crate::scan::{Difference, ScanResult, Scanner};
 use crate::telemetry::Metrics;
+use crate::webhook::Routing;
 use crate::work::{Hint, Lane, Reasons, RepoKey, WorkKey};
 
 use mark::{Mark, is_early};
@@ -64,6 +70,8 @@ const START_PATIENCE: Duration = Duration::from_secs(5 * 60);
 pub struct Heartbeat {
     scanner: Arc<Scanner>,
     inspect: Arc<dyn Inspect>,
+    /// Who depends on which branches.
+    routing: watch::Receiver<Arc<Routing>>,
     started_at: Timestamp,
     memory: Mutex<HashMap<Account, Memory>>,
     /// Until when GitHub is not asked who the accounts of a provider are: nothing else is gated
@@ -101,10 +109,14 @@ enum Trouble {
 
 impl Heartbeat {
     /// Nothing asked yet.
-    pub fn new(scanner: Arc<Scanner>, inspect: Arc<dyn Inspect>) -> Self {
+    pub fn new(
+        scanner: Arc<Scanner>,
+        inspect: Arc<dyn Inspect>,
+        routing: watch::Receiver<Arc<Routing>>,
+    ) -> Self {
         let started_at = scanner.clock.now();
         let (memory, rests) = Default::default();
-        Self { scanner, inspect, started_at, memory, rests }
+        Self { scanner, inspect, routing, started_at, memory, rests }
     }
 
     /// Runs one provider's heartbeat until `stop`; one under way then is dropped, which leaves
@@ -202,7 +214,8 @@ impl Heartbeat {
         let may_want_scan = provider.schedule.frequency == Frequency::Manual
             || scanned.as_ref().is_some_and(|scan| scan.ended_at >= self.started_at)
             || now.since(self.started_at) >= START_PATIENCE;
-        let (keys, leaving) = self.sort(account, &latest, &found);
+        let (mut keys, leaving) = self.sort(account, &latest, &found);
+        keys.extend(self.including(&latest, mark.pushed, now).await?);
         let pushed = keys.len();
         push_all(&*scanner.queue, keys).await?;
         mark.forgive(scanned.as_ref());

@@ -32,7 +32,7 @@ pub(super) struct Mark {
     /// When the last one that got an answer began: what follows is of then.
     seen_at: Option<Timestamp>,
     /// The newest push it saw.
-    pushed: Option<Timestamp>,
+    pub(super) pushed: Option<Timestamp>,
     /// The newest change it saw.
     updated: Option<Timestamp>,
     /// The newest of both and of all creations.

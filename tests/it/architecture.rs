@@ -45,7 +45,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("worker", &with_steps()),
     // GitHub's limits hold for the question who the account is, too.
     ("schedule", SCHEDULE),
-    // Compares as a scan does, and tells what a scan tells.
+    // Compares as a scan does, tells what a scan tells, and keys who depends on what was pushed.
     ("heartbeat", HEARTBEAT),
     // What people ask of the running server: scans, approvals, why something is in or out.
     ("operate", &with_schedule()),
@@ -115,6 +115,7 @@ const HEARTBEAT: &[&str] = &[
     "accounts",
     "clock",
     "config",
+    "dependents",
     "engine",
     "github",
     "health",
@@ -123,6 +124,7 @@ const HEARTBEAT: &[&str] = &[
     "repository",
     "scan",
     "telemetry",
+    "webhook",
     "work",
 ];
 

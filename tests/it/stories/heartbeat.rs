@@ -1,5 +1,6 @@
 //! The heartbeat: what no webhook told is seen within one, and a quiet organisation costs one call.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cuelight::catalog::process_file;
@@ -386,7 +387,8 @@ async fn replicas_and_providers_of_one_account_share_its_heartbeat() {
     every(&mut config);
     stage.scan().await;
     let (scanner, inspect) = (stage.app.worker.scanner.clone(), stage.app.inspect.clone());
-    let replica = Heartbeat::new(scanner, inspect);
+    let nobody = tokio::sync::watch::Sender::new(Arc::default()).subscribe();
+    let replica = Heartbeat::new(scanner, inspect, nobody);
     for _ in 0..3 {
         tenants::advance(&stage, MINUTE);
         stage.world().reset_calls();

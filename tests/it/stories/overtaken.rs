@@ -1,4 +1,5 @@
-//! Pushes to a repository that others include, told before it is known who does.
+//! Pushes to a repository that others include, told before it is known who does; and pushes that
+//! nobody tells of, where a heartbeat is the only one to see them.
 
 use std::time::Duration;
 
@@ -10,8 +11,10 @@ use cuelight::worker::Outcome;
 use fake_github::{NewRepository, Push};
 use futures_util::future::join_all;
 
+use super::elsewhere::two_accounts;
 use super::included::location;
 use crate::support::stage::{FILE, Stage, component};
+use crate::support::tenants;
 
 const THERE: &str = "https://github.com/acme/shared/blob/v2/a.yaml";
 
@@ -128,6 +131,36 @@ async fn after_more_deliveries_than_are_looked_through_all_who_include_are_read(
     let stage = stage.restart().await;
     assert_eq!(stage.work().await, [Outcome::Done], "as a scan would");
     assert_eq!(stage.type_of("a").await.as_deref(), Some("website"));
+}
+
+#[tokio::test]
+async fn a_heartbeat_sees_a_push_to_a_repository_that_another_accounts_files_include() {
+    let stage = two_accounts().await;
+    stage.world().set_now(tenants::OPENING_SECONDS);
+    stage.world().freeze_time();
+    stage.elsewhere("globex", "a.yaml", &component("a", "service"));
+    stage.including(&["https://github.com/globex/shared/blob/main/a.yaml"], &[]).await;
+    let beat = async || {
+        tenants::advance(&stage, Duration::from_secs(60));
+        stage.world().reset_calls();
+        stage.app.heartbeat.beat(&stage.config.providers[1]).await;
+        stage.work().await
+    };
+    assert!(beat().await.is_empty());
+    tenants::advance(&stage, Duration::from_secs(10));
+    stage.world().put_file("globex/shared", "a.yaml", component("a", "website"));
+    assert_eq!(beat().await, [Outcome::Done]);
+    assert_eq!(stage.type_of("a").await.as_deref(), Some("website"));
+    assert!(beat().await.is_empty(), "once");
+
+    tenants::advance(&stage, Duration::from_secs(10));
+    let push = Push::to("main").put("a.yaml", component("a", "library"));
+    stage.cue(&stage.world().push("globex/shared", push)).await;
+    stage.work().await;
+    tenants::advance(&stage, Duration::from_secs(3));
+    stage.work().await;
+    assert!(beat().await.is_empty(), "a webhook has told of it");
+    assert_eq!(stage.type_of("a").await.as_deref(), Some("library"));
 }
 
 crate::support::on_redis::again_on_redis!(
