@@ -6,13 +6,19 @@
 //! first counts.
 //!
 //! What is not there is gone, and a problem where it is wanted. What cannot be read keeps what it
-//! held before, marked as stale. While there are needs, the result is not final and is thrown away.
+//! held before, marked as stale, and so does what a limit leaves out (see `left_out.rs`). While
+//! there are needs, the result is not final and is thrown away.
+
+mod left_out;
+mod weight;
+
+pub use left_out::KEPT_MAX;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use serde_json::Value;
-
+use self::left_out::LeftOut;
+use self::weight::weight;
 use super::glob::Glob;
 use super::locations::Target;
 use super::process::{FileInput, ProcessFile, cut, keep_file};
@@ -47,9 +53,6 @@ pub const STEPS_MAX: usize = 100_000_000;
 /// Most bytes of all the files that one root file leads to, and the most that it and they may
 /// become, keys, texts and 16 bytes a value counted: it all goes into one record.
 pub const BYTES_MAX: usize = 32 << 20;
-
-/// What a value weighs besides its text: about what it takes in memory.
-const VALUE_BYTES: usize = 16;
 
 /// What a root file is processed with.
 #[derive(Debug, Clone, Copy)]
@@ -103,14 +106,14 @@ pub fn expand(given: &Given<'_>, process: ProcessFile) -> Expanded {
         bytes: 0,
         weight: 0,
         brought: 0,
+        left_out: LeftOut::default(),
+        kept: 0,
     };
     let previous = given.previous.get(given.source).map_or(&[][..], Vec::as_slice);
     let processed = process(&run.input(given.source, given.text, previous));
     run.brought += processed.brought;
     run.take(given.source.clone(), processed, 0);
-    while let Some((file, depth, target)) = run.queue.pop_front() {
-        run.follow(file, depth, &target);
-    }
+    run.follow_all();
     run.settle()
 }
 
@@ -136,6 +139,10 @@ struct Run<'a> {
     weight: usize,
     /// What placeholders brought in.
     brought: usize,
+    /// What limits left out so far.
+    left_out: LeftOut,
+    /// How many files stay though they are left out.
+    kept: usize,
 }
 
 /// A file, however its host and repository are written.
@@ -182,7 +189,10 @@ impl<'a> Run<'a> {
             self.targets += 1;
             if self.targets <= TARGETS_PER_ROOT_MAX {
                 self.queue.push_back((file, depth, target));
-            } else if self.targets == TARGETS_PER_ROOT_MAX + 1 {
+                continue;
+            }
+            self.leave_out(&target);
+            if self.targets == TARGETS_PER_ROOT_MAX + 1 {
                 let message = format!(
                     "`{}` and all after it are not followed: a file and those it leads to may \
                      have {TARGETS_PER_ROOT_MAX} targets together",
@@ -229,8 +239,22 @@ impl<'a> Run<'a> {
         lost
     }
 
+    /// Follows all targets; and then those of what stays.
+    fn follow_all(&mut self) {
+        loop {
+            while let Some((file, depth, target)) = self.queue.pop_front() {
+                self.follow(file, depth, &target);
+            }
+            self.keep_left_out();
+            if self.queue.is_empty() {
+                return;
+            }
+        }
+    }
+
     fn follow(&mut self, file: usize, depth: usize, target: &Target) {
         if depth == DEPTH_MAX {
+            self.leave_out(target);
             let message = format!(
                 "`{}` is not followed: Locations may lead to Locations {DEPTH_MAX} times",
                 target.written
@@ -240,6 +264,7 @@ impl<'a> Run<'a> {
         match &target.place {
             Place::File(source) => {
                 if !self.file(file, depth, target, source) {
+                    self.leave_out(target);
                     self.too_many_files(file, target, "");
                 }
             }
@@ -250,6 +275,7 @@ impl<'a> Run<'a> {
     fn glob(&mut self, file: usize, depth: usize, target: &Target, branch: &BranchAt, glob: &Glob) {
         self.patterns += glob.alternatives();
         if self.patterns > PATTERNS_MAX {
+            self.leave_out(target);
             let message = format!(
                 "`{}` is left out: a file may lead to {PATTERNS_MAX} patterns, alternatives in \
                  braces counted one by one",
@@ -277,6 +303,7 @@ impl<'a> Run<'a> {
         };
         let steps = glob.steps(&paths);
         if self.steps + steps > STEPS_MAX {
+            self.leave_out(target);
             let message = format!(
                 "its patterns take too long on the {} files of {}, `{}` is left out",
                 paths.len(),
@@ -296,7 +323,10 @@ impl<'a> Run<'a> {
         for path in fitting {
             let BranchAt { host, full_name, branch } = branch.clone();
             let source = Source { host, full_name, branch, path: path.clone() };
-            left_out += usize::from(!self.file(file, depth, target, &source));
+            if !self.file(file, depth, target, &source) {
+                self.leave_out_file(target, &source);
+                left_out += 1;
+            }
         }
         if left_out > 0 {
             self.too_many_files(file, target, &format!("{left_out} files of "));
@@ -426,23 +456,6 @@ impl<'a> Run<'a> {
         let needs = dependencies.iter().filter(unmet).cloned().collect();
         Expanded { files: self.files, needs, dependencies }
     }
-}
-
-/// What entities take: the bytes of all keys and texts in them, and [`VALUE_BYTES`] a value.
-fn weight(entities: &[Entity]) -> usize {
-    entities.iter().map(|entity| value_weight(&entity.body)).sum()
-}
-
-fn value_weight(value: &Value) -> usize {
-    let held = match value {
-        Value::String(text) => text.len(),
-        Value::Array(items) => items.iter().map(value_weight).sum(),
-        Value::Object(fields) => {
-            fields.iter().map(|(key, value)| key.len() + value_weight(value)).sum()
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-    };
-    held + VALUE_BYTES
 }
 
 fn conflict(entity: &Entity, source: &Source, place: &str) -> Problem {

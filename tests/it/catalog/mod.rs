@@ -4,6 +4,7 @@ mod documented;
 mod expand;
 mod expand_bounds;
 mod expand_random;
+mod left_out;
 mod mutations;
 mod placeholders;
 mod process;
