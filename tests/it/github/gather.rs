@@ -216,3 +216,31 @@ async fn a_renamed_repository_is_found_by_its_old_name() {
     let listed = stage.github.paths(&stage.owner.account, &name("acme/r0"), &head).await;
     assert_eq!(listed, Ok(Paths::Whole(vec![FILE.to_owned()])));
 }
+
+#[tokio::test]
+async fn an_answer_that_is_larger_than_is_read_is_asked_for_in_parts() {
+    let stage = Stage::new().await;
+    stage.repositories(1);
+    let wanted: Vec<String> = (0..90).map(|at| format!("docs/{at}")).collect();
+    let text = |at: usize| format!("{at:03}{}", "x".repeat(400_000));
+    let all = wanted.iter().enumerate();
+    let push = all.fold(Push::to("main"), |push, (at, path)| push.put(path, text(at)));
+    stage.world.push("acme/r0", push);
+    let mut large = stage.at_head("acme/r0", &[]);
+    large.paths.clone_from(&wanted);
+    let seen = stage.github.read_files(&stage.owner.account, &[large]).await;
+    let Some(Ok(CommitSeen::Found { files, .. })) = seen.first() else {
+        panic!("{}", word(&seen[0]))
+    };
+    let texts: Vec<&str> = files
+        .iter()
+        .flatten()
+        .filter_map(|file| match &file.content {
+            Content::Text(text) => Some(&text[..3]),
+            _ => None,
+        })
+        .collect();
+    let expected: Vec<String> = (0..90).map(|at| format!("{at:03}")).collect();
+    assert_eq!(texts, expected);
+    assert_eq!(stage.world.calls_of(CallKind::Files), 3, "one in vain, and its halves");
+}
