@@ -16,7 +16,7 @@ use serde_json::json as value;
 use crate::catalog::merge::Repository;
 use crate::clock::Timestamp;
 use crate::engine::queue::{Entry, Inspect, LedgerEntry, QueueStats, State as KeyState};
-use crate::engine::store::Held;
+use crate::engine::store::{Held, Seq};
 use crate::http::answer::{ApiError, Page, json};
 use crate::http::params::{Params, json_body, only_text};
 use crate::http::state::{InternalState, ProviderInfo, Shared, Webhooks, route};
@@ -95,6 +95,8 @@ struct StatusBody {
 struct StorageBody {
     url: String,
     durability: String,
+    /// The last change that is written; the view has it once its own number is as large.
+    seq: u64,
 }
 
 #[derive(Serialize)]
@@ -150,10 +152,16 @@ async fn status(State(state): State<Shared>, request: Request) -> Result<Respons
     Params::parse(&request, &[])?;
     let stats = state.inspect.stats().await?;
     let held = state.store.held().await?;
-    Ok(json(StatusCode::OK, &status_body(&state, stats, held)))
+    let written = state.store.last_seq().await?;
+    Ok(json(StatusCode::OK, &status_body(&state, stats, held, written)))
 }
 
-fn status_body(state: &InternalState, stats: QueueStats, held: Vec<Held>) -> StatusBody {
+fn status_body(
+    state: &InternalState,
+    stats: QueueStats,
+    held: Vec<Held>,
+    written: Seq,
+) -> StatusBody {
     let (info, view) = (&state.info, state.view());
     let counts = view.counts();
     let gate = |(account, until, reason): (Account, Timestamp, String)| GateBody {
@@ -170,7 +178,11 @@ fn status_body(state: &InternalState, stats: QueueStats, held: Vec<Held>) -> Sta
             Webhooks::Off => "off",
         },
         workers: info.workers,
-        storage: StorageBody { url: info.storage_url.clone(), durability: stats.durability },
+        storage: StorageBody {
+            url: info.storage_url.clone(),
+            durability: stats.durability,
+            seq: written,
+        },
         view: ViewBody {
             seq: view.seq(),
             complete: view.is_complete(),

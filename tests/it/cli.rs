@@ -20,17 +20,17 @@ use cuelight::work::{Hint, Lane, Reasons};
 use crate::support::redis::RedisServer;
 
 /// A folder to run in, and what the process sees of the environment: nothing else.
-struct World {
+pub(super) struct World {
     folder: tempfile::TempDir,
     env: Vec<(&'static str, String)>,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { folder: tempfile::tempdir().expect("a folder"), env: Vec::new() }
     }
 
-    fn env(mut self, name: &'static str, value: impl ToString) -> Self {
+    pub(super) fn env(mut self, name: &'static str, value: impl ToString) -> Self {
         self.env.push((name, value.to_string()));
         self
     }
@@ -40,7 +40,7 @@ impl World {
         self
     }
 
-    fn run(&self, args: &[&str]) -> Ran {
+    pub(super) fn run(&self, args: &[&str]) -> Ran {
         let output = Command::new(env!("CARGO_BIN_EXE_cuelight"))
             .args(args)
             .current_dir(self.folder.path())
@@ -53,9 +53,9 @@ impl World {
 
 /// What a run left.
 #[derive(Debug, PartialEq, Eq)]
-struct Ran {
-    code: i32,
-    out: String,
+pub(super) struct Ran {
+    pub(super) code: i32,
+    pub(super) out: String,
     err: String,
 }
 
@@ -76,14 +76,14 @@ impl From<Output> for Ran {
 }
 
 /// A server that gives each question one of its answers in turn and keeps what it was asked.
-struct Canned {
-    address: SocketAddr,
+pub(super) struct Canned {
+    pub(super) address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
     thread: JoinHandle<()>,
 }
 
 impl Canned {
-    fn new(answers: Vec<(&'static str, &'static str)>) -> Self {
+    pub(super) fn new(answers: Vec<(&'static str, &'static str)>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -96,6 +96,11 @@ impl Canned {
             }
         });
         Self { address, asked, thread }
+    }
+
+    /// How many answers were given so far.
+    pub(super) fn given(&self) -> usize {
+        self.asked.lock().expect("a log").len()
     }
 
     /// What was asked, once every answer was given.

@@ -7,6 +7,7 @@ mod architecture;
 mod catalog;
 mod chaos;
 mod cli;
+mod cli_scan;
 mod cli_validate;
 mod config;
 mod conformance;

@@ -2,6 +2,7 @@
 //! whether a server does the work or this process.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::bail;
 use hyper::StatusCode;
@@ -17,6 +18,13 @@ use crate::clock::{Clock, SystemClock, Timestamp};
 
 /// Most keys that are looked through: with more, the rest counts as waiting.
 const KEYS_MAX: u64 = 10_000;
+
+/// How long the catalog may take to show what was written: it follows within milliseconds, unless
+/// the storage is in trouble, which `/health` tells.
+const VIEW_TIME: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether it does.
+const VIEW_LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Most repositories that are named one by one when they failed.
 const NAMED_MAX: usize = 10;
@@ -45,6 +53,9 @@ pub struct Look {
     /// Accounts that rest, by number: until when, and why.
     gates: BTreeMap<String, (String, String)>,
     labels: BTreeMap<String, String>,
+    /// The last change that the catalog shows, and the last that is written.
+    shown: Option<u64>,
+    written: Option<u64>,
 }
 
 impl<'a> Watch<'a> {
@@ -60,7 +71,10 @@ impl<'a> Watch<'a> {
         Self { cuelight, asked: &[], is_narrow: false, since: SystemClock.now() }
     }
 
-    /// Shows how far it is until everything asked for has ended.
+    /// Shows how far it is until everything asked for has ended and the catalog shows it.
+    ///
+    /// A look is several questions, and between two of them a key may go from one list to another
+    /// that has been read: so it is over only when two looks in a row have found nothing.
     pub async fn until_done(
         &self,
         progress: &mut Progress,
@@ -68,11 +82,18 @@ impl<'a> Watch<'a> {
     ) -> anyhow::Result<Look> {
         let deadline = SystemClock.now() + WAIT_MAX;
         let mut told = false;
+        let mut was_over = false;
         loop {
             let look = self.look().await?;
             progress.show(look.far(), streams.err)?;
-            if look.missing.is_empty() && (look.pending == 0 || !look.gates.is_empty()) {
+            let is_over = look.missing.is_empty() && (look.pending == 0 || !look.gates.is_empty());
+            if is_over && was_over {
+                self.wait_for_view(&look).await?;
                 return Ok(look);
+            }
+            was_over = is_over;
+            if is_over {
+                continue;
             }
             if !told && !look.gates.is_empty() {
                 told = true;
@@ -86,6 +107,18 @@ impl<'a> Watch<'a> {
             }
             SystemClock.sleep(LOOK_EVERY).await;
         }
+    }
+
+    /// Waits until the catalog shows what was written before a look, for a while.
+    async fn wait_for_view(&self, look: &Look) -> anyhow::Result<()> {
+        let deadline = SystemClock.now() + VIEW_TIME;
+        let mut shown = look.shown;
+        while shown < look.written && SystemClock.now() < deadline {
+            SystemClock.sleep(VIEW_LOOK_EVERY).await;
+            let status = self.cuelight.get("/api/cuelight/v1/status").await?.body;
+            shown = status["view"]["seq"].as_u64();
+        }
+        Ok(())
     }
 
     /// Shows how far it is for as long as it is polled.
@@ -117,6 +150,8 @@ impl<'a> Watch<'a> {
             self.sort_key(key, &mut look);
         });
         let answer = self.cuelight.get("/api/cuelight/v1/status").await?;
+        look.shown = answer.body["view"]["seq"].as_u64();
+        look.written = answer.body["storage"]["seq"].as_u64();
         for gate in answer.body["gates"].as_array().into_iter().flatten() {
             if self.is_ours(&gate["account"]) {
                 let value = (text(gate, "until"), text(gate, "reason"));

@@ -212,7 +212,7 @@ async fn the_status_tells_what_is_going_on() {
         json!({
             "version": "1.2.3", "startedAt": "1970-01-01T00:00:00.000Z", "uptimeSeconds": null,
             "webhooks": "on", "workers": 3,
-            "storage": {"url": "sqlite:./test.db", "durability": "every commit is synced"},
+            "storage": {"url": "sqlite:./test.db", "durability": "every commit is synced", "seq": 3},
             "view": {"seq": 2, "complete": true, "repositories": 2, "entities": 1, "problems": 2},
             "queue": {
                 "waitingEvent": 2, "waitingScan": 5, "held": 3, "dead": 4,
