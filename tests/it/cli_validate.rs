@@ -113,3 +113,21 @@ fn a_format_that_is_not_there_is_a_usage_error() {
     assert_eq!((code, out.as_str()), (2, ""));
     assert!(err.contains("[possible values: text, json, github, sarif]"), "{err}");
 }
+
+#[test]
+fn a_folder_that_cannot_be_searched_is_a_problem_and_the_others_are_checked() {
+    let base = tempfile::tempdir().expect("a folder");
+    let root = base.path().canonicalize().expect("it is there");
+    std::fs::write(root.join("catalog-info.yaml"), GOOD).expect("a file");
+    // So deep that its whole path is longer than the system takes, whoever asks.
+    let name = "n".repeat(255);
+    let deep = vec![name.as_str(); 16].join("/");
+    let made = Command::new("mkdir").args(["-p", &deep]).current_dir(&root).status();
+    assert!(made.expect("mkdir runs").success());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cuelight"));
+    let ran = command.arg("validate").arg(&root).env_clear().output().expect("the binary runs");
+    let out = String::from_utf8(ran.stdout).expect("UTF-8");
+    assert_eq!(ran.status.code(), Some(1), "{out}");
+    assert!(out.contains("error[file-unreadable]: cannot be searched: "), "{out}");
+    assert!(out.ends_with("1 file checked, 1 problem\n"), "{out}");
+}

@@ -1,8 +1,13 @@
 //! The listener's bounds seen from a socket: deadlines, sizes, the cap, and the stop.
 
+use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
-use cuelight::http::listener::{HEADER_BYTES_MAX, Limits};
+use axum::body::{Body, Bytes};
+use axum::routing::get;
+use cuelight::http::listener::{CLOSING_TIMEOUT, HEADER_BYTES_MAX, Limits, serve};
+use futures_util::stream;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::http_client::{Connection, exchange};
 use crate::support::receiver::{Delivery, Receiver, Setup};
@@ -172,4 +177,26 @@ fn a_stop_does_not_wait_for_ever() {
     receiver.join();
     assert!((SHORT..LONG).contains(&began.elapsed()), "{:?}", began.elapsed());
     assert_eq!(working.read_to_end(), b"");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_takes_nothing_of_its_answer_is_cut_soon_after_the_stop() {
+    // An answer without end, and patience for all but the stop.
+    let long = Duration::from_secs(3_600);
+    let limits = Limits { idle_timeout: long, shutdown_timeout: long, ..Limits::default() };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let part = || stream::repeat(Ok::<_, Infallible>(Bytes::from_static(&[0; 4096])));
+    let answer = get(move || async move { Body::from_stream(part()) });
+    let app = axum::Router::new().route("/", answer);
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(serve(listener, app, limits, stop.clone()));
+    let mut peer = Connection::open(address);
+    peer.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(peer.answer().status, 200);
+    let began = Instant::now();
+    stop.cancel();
+    let ended = tokio::time::timeout(Duration::from_secs(60), serving).await;
+    ended.expect("it waits for a peer that takes nothing").unwrap();
+    assert!(began.elapsed() >= CLOSING_TIMEOUT, "a slow peer has a moment: {:?}", began.elapsed());
 }
