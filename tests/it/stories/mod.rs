@@ -19,6 +19,7 @@ mod installed;
 mod judged;
 mod kill;
 mod lagging;
+mod left_out;
 mod lifecycle;
 mod measures;
 mod outage;
