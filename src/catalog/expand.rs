@@ -183,6 +183,7 @@ impl<'a> Run<'a> {
             .partition(|problem| problem.code == Code::TargetInvalid);
         processed.problems = others;
         self.weight += weight(&processed.entities);
+        self.leave_out_beyond(&processed.entities);
         self.files.push(ExpandedFile { source, processed });
         wrong.into_iter().for_each(|problem| self.tell(file, problem));
         for target in targets.into_iter().filter(|t| !lost.contains(&t.location)) {

@@ -2,13 +2,15 @@
 //!
 //! Whoever has met a limit sees the problem at the target; nothing that was good goes because of
 //! it. A file that is left out by its name stays by that name. Which files a pattern that was not
-//! tried would have found nobody knows: all that its Location led to before and that nothing leads
-//! to now stay, unless the paths of the branch are known and say that the file is gone.
+//! tried would have found nobody knows, nor what the targets are that were not looked at: all that
+//! their Location led to before and that nothing leads to now stay, unless the paths of the branch
+//! are known and say that the file is gone.
 //!
 //! What stays is bounded too: [`KEPT_MAX`] files, and [`BYTES_MAX`] with all the others.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use super::super::locations;
 use super::super::process::keep_file;
 use super::super::target::Place;
 use super::weight::weight;
@@ -24,7 +26,7 @@ pub const KEPT_MAX: usize = FILES_MAX;
 pub(super) struct LeftOut {
     /// Files, and the Locations that named them.
     files: BTreeMap<Source, String>,
-    /// Locations with patterns that were not tried.
+    /// Locations with patterns that were not tried, or with targets that were not looked at.
     locations: BTreeSet<String>,
 }
 
@@ -37,6 +39,18 @@ impl Run<'_> {
                 self.left_out.locations.insert(target.location.clone());
             }
         }
+    }
+
+    /// Notes the Locations among these that have more targets than are looked at.
+    pub(super) fn leave_out_beyond(&mut self, entities: &[Entity]) {
+        let targets = |entity: &Entity| {
+            let spec = &entity.body["spec"];
+            let listed = spec["targets"].as_array().map_or(0, Vec::len);
+            listed + usize::from(spec["target"].is_string())
+        };
+        let locations = entities.iter().filter(|entity| entity.body["kind"] == locations::KIND);
+        let large = locations.filter(|location| targets(location) > locations::TARGETS_MAX);
+        self.left_out.locations.extend(large.map(|location| location.entity_ref.clone()));
     }
 
     /// Notes that a file that a target leads to is not taken in.

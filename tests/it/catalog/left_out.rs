@@ -1,7 +1,7 @@
 //! What a root file led to before and is left out now, because a limit was met: it stays, marked.
 
-use cuelight::catalog::Expanded;
 use cuelight::catalog::expand::{DEPTH_MAX, FILES_MAX, PATTERNS_MAX, TARGETS_PER_ROOT_MAX};
+use cuelight::catalog::{Expanded, HeldFile, locations};
 
 use super::world::{World, location, optional, problems, shown, system};
 
@@ -102,6 +102,24 @@ fn targets_beyond_a_limit_keep_what_they_led_to() {
 }
 
 #[test]
+fn what_a_location_with_too_many_targets_led_to_stays_unless_it_is_missing() {
+    let world = World::new(optional(location("root", &["y.yaml", "z.yaml"])));
+    let world = world.file("y.yaml", system("y")).file("z.yaml", system("z"));
+    let mut names = vec!["y.yaml".to_owned()];
+    names.extend((1..locations::TARGETS_MAX).map(|n| format!("{n}.yaml")));
+    names.push("z.yaml".to_owned());
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let after = world.then(|world| {
+        let root = optional(location("root", &names));
+        World { root, ..world }.held("y.yaml", HeldFile::Missing)
+    });
+    stays(&after, "z.yaml", "z");
+    assert_eq!(held(&after, "y.yaml"), None, "it was looked for");
+    let told = problems(&after);
+    assert!(told.len() == 1 && told[0].contains("a Location may have 500 targets"), "{told:?}");
+}
+
+#[test]
 fn a_chain_that_grows_keeps_what_is_too_far_now() {
     let chain = |first: usize| {
         let root = location("l0", &[&format!("{first}.yaml")]);
@@ -122,7 +140,7 @@ fn a_chain_that_grows_keeps_what_is_too_far_now() {
 #[test]
 fn what_stays_does_not_grow_without_end() {
     let mut world = World::new(location("root", &["*.yaml"]));
-    for generation in 0..4 {
+    for generation in 0..3 {
         // What comes later sorts first, so that all of it is new.
         let fresh: Vec<String> =
             (0..FILES_MAX).map(|n| format!("{}-{n:04}.yaml", 9 - generation)).collect();
