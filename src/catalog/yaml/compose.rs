@@ -1,16 +1,19 @@
 //! From the parser's events to one tree, on a stack of our own and within the limits.
 //!
 //! Beyond YAML's grammar, which is the parser's business, this file knows aliases, duplicate keys,
-//! and the few texts that the parser takes and npm's `yaml` does not.
+//! tags, and the few texts that the parser takes and npm's `yaml` does not.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, Tag};
 
 use super::escape::{Disguised, disguise};
-use super::repair::repair;
-use super::scalar::{number_text, resolve_plain, resolve_tagged};
+use super::keys::{Keys, Place, key_text};
+use super::lines::Lines;
+use super::repair::Repaired;
+use super::scalar::{resolve_plain, resolve_tagged};
 use super::split::Chunk;
+use super::tagged;
 use super::{
     ALIAS_BYTES_MAX, ALIASES_MAX, DEPTH_MAX, Key, NODES_MAX, Node, NodeValue, Position, SyntaxError,
 };
@@ -26,15 +29,15 @@ pub(super) fn compose(chunk: &Chunk<'_>) -> Result<Option<Node>, SyntaxError> {
     }
     refuse_lone_carriage_return(chunk)?;
     let disguised = disguise(&chunk.text);
-    let mut text = disguised.text.clone();
+    let mut repaired = Repaired::new(disguised.text.clone(), chunk.lines_before);
     let mut budget = REPAIR_BYTES_MAX;
     loop {
-        let fault = match compose_once(chunk, &text, &disguised) {
+        let fault = match compose_once(chunk, &repaired, &disguised) {
             Ok(root) => return Ok(root),
             Err(fault) => fault,
         };
-        budget = budget.saturating_sub(text.len());
-        if budget == 0 || !repair(&mut text, chunk.lines_before, &fault) {
+        budget = budget.saturating_sub(repaired.text.len());
+        if budget == 0 || !repaired.mend(&fault) {
             return Err(fault);
         }
     }
@@ -42,21 +45,21 @@ pub(super) fn compose(chunk: &Chunk<'_>) -> Result<Option<Node>, SyntaxError> {
 
 fn compose_once(
     chunk: &Chunk<'_>,
-    text: &str,
+    repaired: &Repaired<'_>,
     disguised: &Disguised<'_>,
 ) -> Result<Option<Node>, SyntaxError> {
     let mut composer = Composer {
-        lines_before: chunk.lines_before,
         yaml_1_1: chunk.yaml_1_1,
         disguised,
-        tab_lines: tab_lines(text),
+        repaired,
+        lines: Lines::of(&disguised.text),
         stack: Vec::new(),
         anchors: HashMap::new(),
         nodes: 0,
         alias_bytes: 0,
         root: None,
     };
-    let mut parser = Parser::new_from_str(text);
+    let mut parser = Parser::new_from_str(&repaired.text);
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(|error| composer.syntax_error(&error))?;
         composer.event(event, &span)?;
@@ -79,24 +82,17 @@ fn refuse_lone_carriage_return(chunk: &Chunk<'_>) -> Result<(), SyntaxError> {
     Ok(())
 }
 
-/// Lines of the chunk, from 1, that are indented with a tab, and how many characters deep.
-fn tab_lines(text: &str) -> HashMap<usize, usize> {
-    let indentation = |line: &str| line.len() - line.trim_start_matches([' ', '\t']).len();
-    (1..)
-        .zip(text.split('\n'))
-        .filter(|(_, line)| line[..indentation(line)].contains('\t'))
-        .map(|(number, line)| (number, indentation(line)))
-        .collect()
-}
-
 /// A collection that is not finished.
 struct Frame {
     at: Position,
+    /// Where it starts in the text that is parsed.
+    start: Marker,
     /// Whether it stands in brackets or braces.
     flow: bool,
     /// The column of the innermost block collection; 0 when there is none.
     block_column: u32,
     anchor: usize,
+    tag: Option<CollectionTag>,
     content: Content,
     /// Nodes in it, itself and expanded aliases counted.
     nodes: usize,
@@ -106,7 +102,14 @@ struct Frame {
 
 enum Content {
     List(Vec<Node>),
-    Map { entries: Vec<(Key, Node)>, keys: HashSet<String>, key: Option<Key> },
+    Map { entries: Vec<(Key, Node)>, keys: Keys, key: Option<(Key, Place)> },
+}
+
+/// A tag that changes what a collection is.
+#[derive(Clone, Copy)]
+enum CollectionTag {
+    Set,
+    OrderedMap,
 }
 
 /// A finished node that has an anchor.
@@ -122,15 +125,17 @@ struct Anchored {
 /// A node that waits to be put where it belongs.
 struct Finished {
     node: Node,
+    /// Whether it stands here by another name; then it is like no other key.
+    is_alias: bool,
     nodes: usize,
     alias_weight: usize,
 }
 
 struct Composer<'a> {
-    lines_before: u32,
     yaml_1_1: bool,
     disguised: &'a Disguised<'a>,
-    tab_lines: HashMap<usize, usize>,
+    repaired: &'a Repaired<'a>,
+    lines: Lines<'a>,
     stack: Vec<Frame>,
     anchors: HashMap<usize, Anchored>,
     nodes: usize,
@@ -140,11 +145,7 @@ struct Composer<'a> {
 
 impl Composer<'_> {
     fn position(&self, mark: &Marker) -> Position {
-        let clamp = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        Position {
-            line: self.lines_before.saturating_add(clamp(mark.line())),
-            column: clamp(mark.col()).saturating_add(1),
-        }
+        self.repaired.position(mark.line(), mark.col())
     }
 
     fn syntax_error(&self, error: &ScanError) -> SyntaxError {
@@ -153,8 +154,6 @@ impl Composer<'_> {
 
     fn event(&mut self, event: Event<'_>, span: &Span) -> Result<(), SyntaxError> {
         let at = self.position(&span.start);
-        // The parser gives block collections, which have no brackets, an empty span.
-        let flow = !span.is_empty();
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 // A value that is not written has no place of its own.
@@ -165,29 +164,27 @@ impl Composer<'_> {
                     let message = "a plain text cannot start with `|` or `>`".into();
                     return Err(SyntaxError { at, message });
                 }
-                let value = self.scalar(text.into_owned(), style, tag.as_deref());
+                let is_quoted = [ScalarStyle::SingleQuoted, ScalarStyle::DoubleQuoted];
+                let in_block = self.stack.last().filter(|frame| !frame.flow);
+                if let Some(frame) = in_block.filter(|_| is_quoted.contains(&style)) {
+                    self.check_lines((&span.start, &span.end), frame.block_column, None)?;
+                }
+                let value = self.scalar(text.into_owned(), style, tag.as_deref(), at)?;
                 let node = Node { at, value };
-                self.finish(Finished { node, nodes: 1, alias_weight: 0 }, anchor)
+                self.finish(Finished { node, is_alias: false, nodes: 1, alias_weight: 0 }, anchor)
             }
-            Event::SequenceStart(anchor, _) => {
-                self.check_place(at, &span.start)?;
-                self.open(at, flow, anchor, Content::List(Vec::new()))
+            Event::SequenceStart(anchor, tag) => {
+                let tag = tag.filter(|tag| tagged::core_name(tag) == "omap");
+                let tag = tag.map(|_| CollectionTag::OrderedMap);
+                self.open(span, anchor, tag, Content::List(Vec::new()))
             }
-            Event::MappingStart(anchor, _) => {
-                self.check_place(at, &span.start)?;
-                let (entries, keys, key) = (Vec::new(), HashSet::new(), None);
-                self.open(at, flow, anchor, Content::Map { entries, keys, key })
+            Event::MappingStart(anchor, tag) => {
+                let tag = tag.filter(|tag| tagged::core_name(tag) == "set");
+                let tag = tag.map(|_| CollectionTag::Set);
+                let (entries, keys, key) = (Vec::new(), Keys::default(), None);
+                self.open(span, anchor, tag, Content::Map { entries, keys, key })
             }
-            Event::SequenceEnd | Event::MappingEnd => {
-                let frame = self.stack.pop().expect("the parser closes only what it opened");
-                let value = match frame.content {
-                    Content::List(items) => NodeValue::List(items),
-                    Content::Map { entries, .. } => NodeValue::Map(entries),
-                };
-                let node = Node { at: frame.at, value };
-                let (nodes, alias_weight) = (frame.nodes, frame.alias_weight);
-                self.finish(Finished { node, nodes, alias_weight }, frame.anchor)
-            }
+            Event::SequenceEnd | Event::MappingEnd => self.close(span),
             Event::Alias(anchor) => self.alias(anchor, at),
             Event::DocumentStart(_) if self.root.is_some() => Err(SyntaxError {
                 at,
@@ -201,49 +198,130 @@ impl Composer<'_> {
         }
     }
 
-    fn scalar(&self, text: String, style: ScalarStyle, tag: Option<&Tag>) -> NodeValue {
+    fn scalar(
+        &mut self,
+        text: String,
+        style: ScalarStyle,
+        tag: Option<&Tag>,
+        at: Position,
+    ) -> Result<NodeValue, SyntaxError> {
         let text = self.disguised.undo(text, style == ScalarStyle::DoubleQuoted);
-        match (tag, style) {
-            (Some(tag), _) => resolve_tagged(&text, tag, self.yaml_1_1),
-            (None, ScalarStyle::Plain) => resolve_plain(&text, self.yaml_1_1),
-            (None, _) => NodeValue::String(text),
+        let Some(tag) = tag else {
+            return Ok(match style {
+                ScalarStyle::Plain => resolve_plain(&text, self.yaml_1_1),
+                _ => NodeValue::String(text),
+            });
+        };
+        match tagged::core_name(tag) {
+            "timestamp" => tagged::timestamp(&text).map(NodeValue::String).ok_or_else(|| {
+                let message = "`!!timestamp` needs a date, such as 2026-11-22".into();
+                SyntaxError { at, message }
+            }),
+            "binary" => {
+                let bytes = tagged::binary(&text);
+                self.count(bytes.len(), at)?;
+                let item = |byte: u8| Node { at, value: NodeValue::Number(byte.into()) };
+                let key = |text: &str| Key { at, text: text.to_owned() };
+                let kind = Node { at, value: NodeValue::String("Buffer".to_owned()) };
+                let data = NodeValue::List(bytes.into_iter().map(item).collect());
+                let data = Node { at, value: data };
+                Ok(NodeValue::Map(vec![(key("type"), kind), (key("data"), data)]))
+            }
+            _ => Ok(resolve_tagged(&text, tag, self.yaml_1_1)),
         }
     }
 
-    /// What the parser lets pass: tabs that indent, and brackets whose content is not indented.
+    /// What the parser lets pass: tabs that indent.
     fn check_place(&self, at: Position, mark: &Marker) -> Result<(), SyntaxError> {
         let Some(frame) = self.stack.last() else { return Ok(()) };
-        let indented_by_tab = self.tab_lines.get(&mark.line()).is_some_and(|&n| mark.col() <= n);
         let waits_for_key = matches!(&frame.content, Content::Map { key: None, .. });
-        if !frame.flow && waits_for_key && indented_by_tab {
+        if !frame.flow && waits_for_key && self.lines.is_indented_by_tab(mark) {
             let message = "a tab cannot indent, use spaces".into();
-            return Err(SyntaxError { at, message });
-        }
-        if frame.flow && at.column <= frame.block_column && at.line > frame.at.line {
-            let message = "what stands in brackets must be indented more than its key".into();
             return Err(SyntaxError { at, message });
         }
         Ok(())
     }
 
+    /// What the parser lets pass: lines between two places that are indented by less than
+    /// `columns`, unless what closes there stands at `closing`.
+    fn check_lines(
+        &self,
+        (start, end): (&Marker, &Marker),
+        columns: u32,
+        closing: Option<u32>,
+    ) -> Result<(), SyntaxError> {
+        let lines = (start.line() + 1, end.line());
+        let Some((line, column)) = self.lines.too_far_left(lines, columns, closing) else {
+            return Ok(());
+        };
+        let at = self.repaired.position(line, column);
+        let within = if closing.is_some() { "brackets" } else { "quotes" };
+        let message = format!("what stands in {within} must be indented more than its key");
+        Err(SyntaxError { at, message })
+    }
+
+    fn close(&mut self, span: &Span) -> Result<(), SyntaxError> {
+        let frame = self.stack.pop().expect("the parser closes only what it opened");
+        let is_outermost = self.stack.last().is_none_or(|outer| !outer.flow);
+        if frame.flow && is_outermost {
+            let closing = Some(self.position(&span.start).column);
+            self.check_lines((&frame.start, &span.start), frame.block_column, closing)?;
+        }
+        let value = match (frame.content, frame.tag) {
+            (Content::Map { entries, .. }, Some(CollectionTag::Set)) => {
+                if let Some((_, node)) = entries.iter().find(|(_, n)| n.value != NodeValue::Null) {
+                    let message = "what is in a `!!set` has no value".to_owned();
+                    return Err(SyntaxError { at: node.at, message });
+                }
+                NodeValue::Map(Vec::new())
+            }
+            (Content::List(_), Some(CollectionTag::OrderedMap)) => NodeValue::Map(Vec::new()),
+            (Content::List(items), _) => NodeValue::List(items),
+            (Content::Map { entries, .. }, _) => NodeValue::Map(entries),
+        };
+        let node = Node { at: frame.at, value };
+        let Frame { nodes, alias_weight, anchor, .. } = frame;
+        self.finish(Finished { node, is_alias: false, nodes, alias_weight }, anchor)
+    }
+
     fn open(
         &mut self,
-        at: Position,
-        flow: bool,
+        span: &Span,
         anchor: usize,
+        tag: Option<CollectionTag>,
         content: Content,
     ) -> Result<(), SyntaxError> {
+        let at = self.position(&span.start);
+        self.check_place(at, &span.start)?;
+        let outer = self.stack.last();
+        // The parser gives block collections an empty span, but for their anchors and tags; and so
+        // the pair of `[key: value]`, which has no brackets of its own.
+        let has_brackets = !span.is_empty() && self.lines.opens_before(&span.end);
+        let flow = has_brackets || outer.is_some_and(|outer| outer.flow);
+        let is_list = matches!(content, Content::List(_));
+        if !flow && !is_list && self.lines.stands_after_tab(&span.start) {
+            let message = "a tab cannot indent, use spaces".into();
+            return Err(SyntaxError { at, message });
+        }
         if self.stack.len() >= DEPTH_MAX {
             let message = format!("nested deeper than {DEPTH_MAX} levels");
             return Err(SyntaxError { at, message });
         }
-        let outer = self.stack.last().map_or(0, |frame| frame.block_column);
-        let block_column = if flow { outer } else { at.column };
+        // The parser places a list that is not indented more than its key at its first item.
+        let is_value = outer.is_some_and(|outer| matches!(outer.content, Content::Map { .. }));
+        let is_indented = !is_list || self.lines.starts_list(&span.end, is_value);
+        let block_column = match outer {
+            _ if !flow && is_indented => self.position(&span.end).column,
+            Some(outer) => outer.block_column,
+            None => 0,
+        };
         self.stack.push(Frame {
             at,
+            start: span.start,
             flow,
             block_column,
             anchor,
+            tag,
             content,
             nodes: 1,
             alias_weight: 0,
@@ -292,7 +370,7 @@ impl Composer<'_> {
         let (node, nodes) = (anchored.node.clone(), anchored.nodes);
         self.count(nodes, at)?;
         // Shown where it is used: that is the line its owner has to look at.
-        self.place(Finished { node: Node { at, ..node }, nodes, alias_weight })
+        self.place(Finished { node: Node { at, ..node }, is_alias: true, nodes, alias_weight })
     }
 
     fn place(&mut self, finished: Finished) -> Result<(), SyntaxError> {
@@ -305,53 +383,21 @@ impl Composer<'_> {
         match &mut frame.content {
             Content::List(items) => items.push(finished.node),
             Content::Map { entries, keys, key } => match key.take() {
-                Some(key) => entries.push((key, finished.node)),
+                Some((key, Place::New)) => entries.push((key, finished.node)),
+                Some((_, Place::Of(index))) => entries[index].1 = finished.node,
                 None => {
                     let Node { at, value } = finished.node;
                     let text = key_text(&value);
-                    if !keys.insert(text.clone()) {
+                    let seen = if finished.is_alias { None } else { Some(&value) };
+                    let Some(place) = keys.place(&text, seen, entries.len()) else {
                         let message = format!("the key `{text}` stands here twice");
                         return Err(SyntaxError { at, message });
-                    }
-                    *key = Some(Key { at, text });
+                    };
+                    *key = Some((Key { at, text }, place));
                 }
             },
         }
         Ok(())
-    }
-}
-
-/// A key as Backstage stores it: scalars as JavaScript's `String()` writes them, nothing as the
-/// empty text, collections in YAML's flow style.
-fn key_text(value: &NodeValue) -> String {
-    match value {
-        NodeValue::Null => String::new(),
-        other => flow_text(other),
-    }
-}
-
-fn flow_text(value: &NodeValue) -> String {
-    match value {
-        NodeValue::Null => "null".into(),
-        NodeValue::Bool(is) => is.to_string(),
-        NodeValue::Number(number) => number_text(number),
-        NodeValue::String(text) => text.clone(),
-        NodeValue::List(items) if items.is_empty() => "[]".into(),
-        NodeValue::List(items) => {
-            let items: Vec<String> = items.iter().map(|item| flow_text(&item.value)).collect();
-            format!("[ {} ]", items.join(", "))
-        }
-        NodeValue::Map(entries) if entries.is_empty() => "{}".into(),
-        NodeValue::Map(entries) => {
-            let entries: Vec<String> = entries
-                .iter()
-                .map(|(key, node)| match node.value {
-                    NodeValue::Null => key.text.clone(),
-                    ref value => format!("{}: {}", key.text, flow_text(value)),
-                })
-                .collect();
-            format!("{{ {} }}", entries.join(", "))
-        }
     }
 }
 

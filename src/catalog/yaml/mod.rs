@@ -9,9 +9,12 @@
 mod compose;
 mod escape;
 mod hints;
+mod keys;
+mod lines;
 mod repair;
 mod scalar;
 mod split;
+mod tagged;
 
 use serde_json::Value;
 

@@ -4,10 +4,10 @@
 use saphyr_parser::Tag;
 use serde_json::Number;
 
-use super::NodeValue;
+use super::{NodeValue, tagged};
 
 /// The handle of `!!str` and its kin.
-const CORE_TAG: &str = "tag:yaml.org,2002:";
+pub(super) const CORE_TAG: &str = "tag:yaml.org,2002:";
 
 /// What a scalar without quotes and tag is.
 pub(super) fn resolve_plain(text: &str, yaml_1_1: bool) -> NodeValue {
@@ -20,7 +20,10 @@ pub(super) fn resolve_plain(text: &str, yaml_1_1: bool) -> NodeValue {
     if !text.starts_with(|c: char| c.is_ascii_alphanumeric() || "+-.".contains(c)) {
         return NodeValue::String(text.to_owned());
     }
-    let value = if yaml_1_1 { bool_1_1(text).or_else(|| number_1_1(text)) } else { number(text) };
+    let value = match yaml_1_1 {
+        true => bool_1_1(text).or_else(|| number_1_1(text)).or_else(|| tagged::resolve_1_1(text)),
+        false => number(text),
+    };
     value.unwrap_or_else(|| NodeValue::String(text.to_owned()))
 }
 
@@ -83,6 +86,27 @@ fn number_1_1(text: &str) -> Option<NodeValue> {
         return radix(&digits[1..], 8, sign);
     }
     is_decimal(&digits).then(|| digits.parse().ok().map(|f: f64| from_f64(sign * f))).flatten()
+}
+
+/// `1:30` and `1:02:03.5`: seconds, in YAML 1.1.
+pub(super) fn resolve_sexagesimal(text: &str) -> Option<NodeValue> {
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text).replace('_', "");
+    let (whole, fraction) = match unsigned.split_once('.') {
+        Some((whole, fraction)) => (whole, Some(fraction)),
+        None => (unsigned.as_str(), None),
+    };
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let (first, rest) = whole.split_once(':')?;
+    if first.is_empty() || !digits(first) || !fraction.is_none_or(digits) {
+        return None;
+    }
+    let mut value: f64 = first.parse().ok()?;
+    for part in rest.split(':') {
+        let fits = digits(part) && (part.len() == 1 || (part.len() == 2 && part < "60"));
+        value = value * 60.0 + part.parse::<f64>().ok().filter(|_| fits)?;
+    }
+    value += format!("0.{}", fraction.unwrap_or_default()).parse::<f64>().ok()?;
+    Some(from_f64(if text.starts_with('-') { -value } else { value }))
 }
 
 fn radix(digits: &str, radix: u32, sign: f64) -> Option<NodeValue> {
@@ -221,10 +245,12 @@ mod tests {
 
     #[test]
     fn texts_that_look_like_something_else() {
-        for text in [".", "-", "+", "e5", "1e", "1.2.3", "1:30", "2026-02-03", "inf", "nan", "1 2"]
-        {
+        for text in [".", "-", "+", "e5", "1e", "1.2.3", "1:60", "2026-02", "inf", "nan", "1 2"] {
             check(text, &format!("text {text}"), &format!("text {text}"));
         }
+        check("1:30", "text 1:30", "number 90");
+        check("-1:02:03.5", "text -1:02:03.5", "number -3723.5");
+        check("2026-02-03", "text 2026-02-03", "text 2026-02-03T00:00:00.000Z");
         check("off", "text off", "false");
         check("Yes", "text Yes", "true");
         check("tRue", "text tRue", "text tRue");

@@ -76,6 +76,12 @@ fn blank_or_comment(text: &str) -> bool {
     text.is_empty() || text.starts_with('#')
 }
 
+/// Two numbers and a dot between them.
+fn is_version(text: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.split_once('.').is_some_and(|(major, minor)| digits(major) && digits(minor))
+}
+
 fn fault(line: u32, message: &str) -> SyntaxError {
     SyntaxError { at: Position { line, column: 1 }, message: message.to_owned() }
 }
@@ -142,9 +148,10 @@ impl Splitter<'_> {
         let mut words = line.split_whitespace();
         let name = words.next().unwrap_or_default();
         if name == "%YAML" {
-            self.yaml_1_1 = words.next() == Some("1.1");
+            let version = words.next().unwrap_or_default();
+            self.yaml_1_1 = version == "1.1";
             let message = "`%YAML` takes one version, like `%YAML 1.2`";
-            if line.split_whitespace().count() != 2 {
+            if words.next().is_some() || !is_version(version) {
                 self.open.error.get_or_insert(fault(number + 1, message));
             }
         }
@@ -168,7 +175,8 @@ impl Splitter<'_> {
             text.to_mut().replace_range(at..=at, "#");
         }
         let without_marker = || {
-            let line = open.directive_line?;
+            // Directives before nothing at all are no document.
+            let line = open.directive_line.filter(|_| !open.prefix)?;
             Some(fault(line, "a directive must be followed by a line `---`"))
         };
         let error = open.error.clone().or_else(without_marker);
