@@ -8,12 +8,13 @@ const SHOWN_AROUND: usize = 10;
 
 /// Why a text is no JSON. Of a text that is, it says that it has ended.
 pub fn syntax_error(text: &str) -> String {
+    find_error(text).unwrap_or_else(|| END.to_owned())
+}
+
+/// Why a text is no JSON, if it is none.
+pub fn find_error(text: &str) -> Option<String> {
     let letters: Vec<char> = text.chars().collect();
-    let mut reader = Reader { letters: &letters, at: 0 };
-    match reader.document() {
-        Ok(()) => END.to_owned(),
-        Err(message) => message,
-    }
+    Reader { letters: &letters, at: 0 }.document().err()
 }
 
 /// The same where the text has to be an object or a list: what else it is, is its first letter.
@@ -25,6 +26,13 @@ pub fn body_error(text: &str) -> String {
     let letters: Vec<char> = text.chars().collect();
     let at = letters.len() - start.chars().count();
     Reader { letters: &letters, at }.unexpected()
+}
+
+/// Whether JavaScript takes the name of a member for an index: such members come before all others
+/// of their object, in order.
+pub fn index(name: &str) -> Option<u32> {
+    let is_plain = name == "0" || !name.starts_with(['0', '+']);
+    name.parse().ok().filter(|index| is_plain && *index != u32::MAX)
 }
 
 const END: &str = "Unexpected end of JSON input";
@@ -263,6 +271,17 @@ mod tests {
         let expected = "Unexpected token '\"', \"  \"x\"\" is not valid JSON";
         assert_eq!(body_error(text), expected);
         assert_eq!(body_error("{"), "Expected property name or '}' in JSON at position 1");
+    }
+
+    #[test]
+    fn some_names_are_indices() {
+        for (name, expected) in [("0", Some(0)), ("17", Some(17)), ("4294967294", Some(4294967294))]
+        {
+            assert_eq!(index(name), expected, "{name}");
+        }
+        for name in ["", "00", "07", "+1", "-1", "1.0", "4294967295", "a"] {
+            assert_eq!(index(name), None, "{name}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::kinds;
 use super::locations::{self, Target};
 use super::placeholder::{Placeholders, Shelf};
 use super::refs::EntityRef;
+use super::relations;
 use super::rules::AllowedKinds;
 use super::validate::{self, Fault};
 use super::yaml::{self, Document, Node, Position};
@@ -171,7 +172,10 @@ impl<'a> Run<'a> {
         let validate::Validation { mut faults, entity_ref, identified, mut relations } =
             validate::validate(root);
         faults.splice(0..0, unreplaced);
-        faults.extend(validate::annotations_not_an_object(root));
+        // Backstage looks at them where it looks at the envelope, before all else.
+        let at =
+            if faults.first().is_some_and(|fault| fault.code == Code::Envelope) { 1 } else { 0 };
+        faults.splice(at..at, validate::annotations_not_an_object(root));
         let name = match entity_ref {
             Some(name) if faults.is_empty() => name,
             other => return self.bad_document(document, root, &faults, other.as_ref(), identified),
@@ -282,11 +286,8 @@ impl<'a> Run<'a> {
         let mut body = root.to_json();
         body["metadata"]["namespace"] = name.namespace.clone().into();
         annotate(&mut body, self.input.source, &self.urls);
-        for field in kinds::find(&name.kind).map_or(&[][..], |kind| &kind.relations) {
-            let pointer = format!("/spec/{}", field.field);
-            if let Some(Value::Array(items)) = body.pointer_mut(&pointer) {
-                items.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
-            }
+        if let Some(spec) = body.get_mut("spec") {
+            relations::sort_lists(spec);
         }
         body
     }

@@ -3,11 +3,59 @@
 //! Each pointer makes two relations: from the entity to the target, and back. Both belong to the
 //! declaring entity; whether the target exists does not matter here.
 
+use serde_json::Value;
+
 use super::Relation;
 use super::kinds::Kind;
 use super::refs::{EntityRef, RefError};
-use super::shape::is_placeholder;
+use super::shape::{Violation, is_placeholder};
 use super::yaml::{Node, NodeValue};
+
+/// The lists of `spec` that are sorted, whatever the kind of the entity.
+const SORTED: [&str; 7] = [
+    "providesApis",
+    "consumesApis",
+    "dependsOn",
+    "dependencyOf",
+    "memberOf",
+    "children",
+    "members",
+];
+
+/// Sorts those lists of an entity's `spec` that hold nothing but texts, as Backstage does.
+pub fn sort_lists(spec: &mut Value) {
+    for field in SORTED {
+        if let Some(Value::Array(items)) = spec.get_mut(field)
+            && items.iter().all(Value::is_string)
+        {
+            items.sort_by_cached_key(|item| in_order(item.as_str().unwrap_or_default()));
+        }
+    }
+}
+
+/// Backstage sorts those lists before it looks at them: of a list of texts, the empty ones, which
+/// are all that can be wrong, are the first. So they are shown, wherever they stand.
+pub fn show_as_sorted(spec: &Node, violations: &mut [Violation]) {
+    for field in SORTED {
+        let Some(NodeValue::List(items)) = spec.get(field).map(|node| &node.value) else {
+            continue;
+        };
+        if items.iter().any(|item| item.as_str().is_none()) {
+            continue;
+        }
+        let of_field = violations.iter_mut().filter(|violation| {
+            matches!(violation.path.as_slice(), [spec, own, _] if spec == "spec" && own == field)
+        });
+        for (index, violation) in of_field.enumerate() {
+            violation.shown = format!("/spec/{field}/{index}");
+        }
+    }
+}
+
+/// What JavaScript sorts a text by.
+fn in_order(text: &str) -> Vec<u16> {
+    text.encode_utf16().collect()
+}
 
 /// A value that is no ref.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +89,9 @@ pub fn declared(root: &Node, kind: &Kind, name: &EntityRef) -> (Vec<Relation>, V
             _ => vec![(path.to_vec(), value)],
         };
         // Lists are sorted before they are read: the first that is bad is the first in order.
-        items.sort_by_key(|(_, item)| item.as_str());
+        if items.iter().all(|(_, item)| item.as_str().is_some()) {
+            items.sort_by_cached_key(|(_, item)| in_order(item.as_str().unwrap_or_default()));
+        }
         for (path, item) in items.into_iter().filter(|(_, item)| !is_placeholder(item)) {
             match parse(item, field.default_kind.as_deref(), &name.namespace) {
                 Ok(target) => {
@@ -133,6 +183,22 @@ mod tests {
     fn what_stands_in_another_file_points_nowhere_yet() {
         check("System", "{owner: {$text: ./owner.txt}}", &[]);
         check("Component", "{dependsOn: [{$text: a}, {$other: a}]}", &["spec/dependsOn/1: Error"]);
+    }
+
+    #[test]
+    fn lists_of_texts_are_sorted_as_by_javascript() {
+        let mut spec = serde_json::json!({
+            "dependsOn": ["b", "\u{ff5e}", "\u{1f600}", "B", "a"],
+            "members": ["b", 1, "a"],
+            "tags": ["b", "a"],
+        });
+        sort_lists(&mut spec);
+        let sorted = serde_json::json!({
+            "dependsOn": ["B", "a", "b", "\u{1f600}", "\u{ff5e}"],
+            "members": ["b", 1, "a"],
+            "tags": ["b", "a"],
+        });
+        assert_eq!(spec, sorted);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 
 use serde::Deserialize;
 
-use super::hints;
-use super::yaml::{Node, NodeValue, Part};
+use super::yaml::{Key, Node, NodeValue, Part};
+use super::{hints, javascript};
 
 /// A field and its rule.
 #[derive(Debug, Clone, Deserialize)]
@@ -32,6 +32,8 @@ pub enum Shape {
     AnyText,
     /// A text, `true` or `false`.
     TextOrBool,
+    /// A text of letters, digits and underscores.
+    Word,
     /// One of these texts.
     Choice(Vec<String>),
     /// A list of values that all have one shape.
@@ -40,8 +42,10 @@ pub enum Shape {
     Map(Box<Shape>),
     /// A mapping with these fields and any others.
     Object(Vec<Field>),
-    /// A mapping from any key to texts; what is no mapping at all is not looked at, because
-    /// Backstage makes a mapping of it before it looks.
+    /// A mapping with some of these fields and no others.
+    Closed(Vec<Field>),
+    /// A mapping from any key to texts, or a list of texts; what is neither is not looked at,
+    /// because Backstage makes a mapping of it before it looks.
     Annotations,
 }
 
@@ -69,10 +73,15 @@ pub fn check_fields(
     path: &mut Vec<String>,
     violations: &mut Vec<Violation>,
 ) {
+    check_required(node, fields, path, violations);
+    check_present(node, fields, path, violations);
+}
+
+fn check_required(node: &Node, fields: &[Field], path: &[String], violations: &mut Vec<Violation>) {
     for field in fields.iter().filter(|field| field.required && node.get(&field.name).is_none()) {
         let name = &field.name;
         violations.push(Violation {
-            path: path.clone(),
+            path: path.to_vec(),
             part: Part::Key,
             shown: pointer(path),
             message: format!("must have required property '{name}'"),
@@ -80,6 +89,14 @@ pub fn check_fields(
             hint: hints::missing(node, name, field.example.as_deref()),
         });
     }
+}
+
+fn check_present(
+    node: &Node,
+    fields: &[Field],
+    path: &mut Vec<String>,
+    violations: &mut Vec<Violation>,
+) {
     for field in fields {
         if let Some(value) = node.get(&field.name) {
             path.push(field.name.clone());
@@ -102,9 +119,13 @@ fn check(node: &Node, shape: &Shape, path: &mut Vec<String>, violations: &mut Ve
         return;
     }
     match (shape, &node.value) {
-        (Shape::Text, NodeValue::String(text)) if text.is_empty() => {
+        (Shape::Text | Shape::Word, NodeValue::String(text)) if text.is_empty() => {
             let message = "must NOT have fewer than 1 characters".to_owned();
             violations.push(violation(path, message, "limit: 1".to_owned(), Some(hints::empty())));
+        }
+        (Shape::Word, NodeValue::String(text)) if !is_word(text) => {
+            let message = "must match pattern \"^\\w+$\"".to_owned();
+            violations.push(violation(path, message, "pattern: ^\\w+$".to_owned(), None));
         }
         (Shape::Choice(choices), NodeValue::String(text)) if !choices.contains(text) => {
             let message = "must be equal to one of the allowed values".to_owned();
@@ -112,11 +133,10 @@ fn check(node: &Node, shape: &Shape, path: &mut Vec<String>, violations: &mut Ve
             violations.push(violation(path, message, params, Some(hints::choice(choices))));
         }
         (Shape::List(shape), NodeValue::List(items)) => {
-            for (index, item) in items.iter().enumerate() {
-                path.push(index.to_string());
-                check(item, shape, path, violations);
-                path.pop();
-            }
+            check_items(items, shape, path, violations);
+        }
+        (Shape::Annotations, NodeValue::List(items)) => {
+            check_items(items, &Shape::AnyText, path, violations);
         }
         (Shape::Map(shape), NodeValue::Map(entries)) => {
             check_entries(entries, shape, path, violations);
@@ -127,7 +147,16 @@ fn check(node: &Node, shape: &Shape, path: &mut Vec<String>, violations: &mut Ve
         (Shape::Object(fields), NodeValue::Map(_)) => {
             check_fields(node, fields, path, violations);
         }
-        (Shape::Text | Shape::AnyText | Shape::Choice(_), NodeValue::String(_))
+        (Shape::Closed(fields), NodeValue::Map(entries)) => {
+            check_required(node, fields, path, violations);
+            if let Some(key) = unknown_key(entries, fields) {
+                let message = "must NOT have additional properties".to_owned();
+                let params = format!("additionalProperty: {key}");
+                violations.push(violation(path, message, params, None));
+            }
+            check_present(node, fields, path, violations);
+        }
+        (Shape::Text | Shape::AnyText | Shape::Word | Shape::Choice(_), NodeValue::String(_))
         | (Shape::TextOrBool, NodeValue::String(_) | NodeValue::Bool(_))
         | (Shape::Annotations, _) => {}
         (expected, found) => {
@@ -144,16 +173,55 @@ fn check(node: &Node, shape: &Shape, path: &mut Vec<String>, violations: &mut Ve
 }
 
 fn check_entries(
-    entries: &[(super::yaml::Key, Node)],
+    entries: &[(Key, Node)],
     shape: &Shape,
     path: &mut Vec<String>,
     violations: &mut Vec<Violation>,
 ) {
-    for (key, value) in entries {
+    for (key, value) in in_order(entries).filter(|(key, _)| is_looked_at(&key.text)) {
         path.push(key.text.clone());
         check(value, shape, path, violations);
         path.pop();
     }
+}
+
+/// The entries of a mapping in the order in which JavaScript has them.
+pub fn in_order(entries: &[(Key, Node)]) -> impl Iterator<Item = &(Key, Node)> {
+    let mut indices: Vec<(u32, &(Key, Node))> = entries
+        .iter()
+        .filter_map(|entry| Some((javascript::index(&entry.0.text)?, entry)))
+        .collect();
+    indices.sort_by_key(|(index, _)| *index);
+    let others = entries.iter().filter(|(key, _)| javascript::index(&key.text).is_none());
+    indices.into_iter().map(|(_, entry)| entry).chain(others)
+}
+
+fn check_items(
+    items: &[Node],
+    shape: &Shape,
+    path: &mut Vec<String>,
+    violations: &mut Vec<Violation>,
+) {
+    for (index, item) in items.iter().enumerate() {
+        path.push(index.to_string());
+        check(item, shape, path, violations);
+        path.pop();
+    }
+}
+
+/// The first key that none of the fields has.
+fn unknown_key<'a>(entries: &'a [(Key, Node)], fields: &[Field]) -> Option<&'a str> {
+    let is_known = |key: &str| fields.iter().any(|field| field.name == key);
+    entries.iter().map(|(key, _)| key.text.as_str()).find(|key| !is_known(key))
+}
+
+/// Whether Backstage's schema, `^.+$`, finds the key. All others are no keys of labels either.
+fn is_looked_at(key: &str) -> bool {
+    !key.is_empty() && !key.contains(['\n', '\r', '\u{2028}', '\u{2029}'])
+}
+
+fn is_word(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 fn violation(path: &[String], message: String, params: String, hint: Option<String>) -> Violation {
@@ -180,10 +248,10 @@ pub(super) fn is_placeholder(node: &Node) -> bool {
 impl Shape {
     const fn type_name(&self) -> &'static str {
         match self {
-            Self::Text | Self::AnyText | Self::Choice(_) => "string",
+            Self::Text | Self::AnyText | Self::Word | Self::Choice(_) => "string",
             Self::TextOrBool => "string,boolean",
             Self::List(_) => "array",
-            Self::Map(_) | Self::Object(_) | Self::Annotations => "object",
+            Self::Map(_) | Self::Object(_) | Self::Closed(_) | Self::Annotations => "object",
         }
     }
 }
@@ -232,6 +300,21 @@ mod tests {
         let map = r#"{"map": "any-text"}"#;
         check_text(map, "x: {a/b~c: 1}", &["/x/a~1b~0c must be string - type: string"]);
         check_text(map, "x: []", &["/x must be object - type: object"]);
+        check_text(map, "x: {\"a\\nb\": 1, '': 1}", &[]);
+        check_text(r#""annotations""#, "x: [a, 1]", &["/x/1 must be string - type: string"]);
+        check_text(r#""annotations""#, "x: 1", &[]);
+    }
+
+    #[test]
+    fn words_and_closed_mappings() {
+        let pattern = r#"/x must match pattern "^\w+$" - pattern: ^\w+$"#;
+        check_text(r#""word""#, "x: ownedBy_2", &[]);
+        check_text(r#""word""#, "x: owned-by", &[pattern]);
+        check_text(r#""word""#, "x: ''", &["/x must NOT have fewer than 1 characters - limit: 1"]);
+        let closed = r#"{"closed": [{"name": "a", "shape": "text", "required": true}]}"#;
+        let unknown = "/x must NOT have additional properties - additionalProperty: b";
+        check_text(closed, "x: {a: y}", &[]);
+        check_text(closed, "x: {a: y, b: 1, c: 2}", &[unknown]);
     }
 
     #[test]

@@ -296,7 +296,7 @@ impl Checks<'_> {
         let Some(NodeValue::Map(entries)) = metadata.get(field).map(|node| &node.value) else {
             return;
         };
-        for (key, value) in entries {
+        for (key, value) in shape::in_order(entries) {
             let path = ["metadata", field, key.text.as_str()];
             let shown = format!("{field}.{}", key.text);
             self.format(&path, Part::Key, &shown, &key.text, Format::Key);
@@ -361,6 +361,7 @@ impl Checks<'_> {
             Some(spec) => {
                 path.push("spec".to_owned());
                 shape::check_fields(spec, &kind.spec, &mut path, &mut violations);
+                relations::show_as_sorted(spec, &mut violations);
             }
             None => violations.push(Violation {
                 path,
