@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::annotations::file_url;
+use super::javascript;
 use super::target::{self, is_same_repository};
 use super::validate::Fault;
 use super::yaml::{self, Node, NodeValue, Part, Position};
@@ -217,14 +218,17 @@ fn read(key: &str, written: &str, text: &str, at: Position) -> Result<Node, Stri
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if key == "$json" {
-        let value: Value = serde_json::from_str(text).map_err(|error| {
-            format!(
+        if let Some(error) = javascript::find_error(text) {
+            return Err(format!(
                 "Placeholder {key} failed to parse JSON data at {written}, SyntaxError: {error}"
-            )
-        })?;
-        return Ok(Node::from_json(&value, at));
+            ));
+        }
+        // What is JSON for JavaScript and not for us (half a surrogate pair, 1e999) YAML can read.
+        if let Ok(value) = serde_json::from_str::<Value>(text) {
+            return Ok(Node::from_json(&value, at));
+        }
     }
-    let mut documents = yaml::parse(text);
+    let mut documents = yaml::parse_all(text);
     let count = documents.len();
     let document = documents.pop().filter(|_| count == 1).ok_or_else(|| {
         format!(
@@ -232,7 +236,7 @@ fn read(key: &str, written: &str, text: &str, at: Position) -> Result<Node, Stri
              found {count}"
         )
     })?;
-    let mut node = document.root.map_err(|error| {
+    let mut node = document.map_err(|error| {
         let what = format!("found an error in the data at {written}, YAMLParseError: {error}");
         format!("Placeholder {key} {what}")
     })?;

@@ -117,23 +117,15 @@ pub enum Part {
 /// All documents of a text that have content; empty and null documents are left out.
 pub fn parse(text: &str) -> Vec<Document> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let start = Position { line: 1, column: 1 };
-    if text.len() > TEXT_BYTES_MAX {
-        let message = format!("the text is larger than {TEXT_BYTES_MAX} bytes");
-        let root = Err(SyntaxError { at: start, message });
-        return vec![Document { number: 1, at: start, root }];
+    if let Err(error) = check_size(text) {
+        return vec![Document { number: 1, at: error.at, root: Err(error) }];
     }
     let mut documents = Vec::new();
     let mut number = 0;
     for chunk in split::split(text) {
-        let root = match compose::compose(&chunk) {
-            Ok(None) => continue,
-            Ok(Some(Node { value: NodeValue::Null, .. })) => continue,
-            Ok(Some(node)) => Ok(node),
-            Err(error) => Err(SyntaxError {
-                at: chunk.within(error.at),
-                message: hints::with_hint(error.message),
-            }),
+        let root = match read(&chunk) {
+            Ok(Node { value: NodeValue::Null, .. }) => continue,
+            root => root,
         };
         number += 1;
         let at = root.as_ref().map_or_else(|_| chunk.content_at(), |node| node.at);
@@ -145,6 +137,31 @@ pub fn parse(text: &str) -> Vec<Document> {
         documents.push(Document { number, at, root });
     }
     documents
+}
+
+/// All documents of a text; those without content are null.
+pub fn parse_all(text: &str) -> Vec<Result<Node, SyntaxError>> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if let Err(error) = check_size(text) {
+        return vec![Err(error)];
+    }
+    split::split(text).iter().filter(|chunk| chunk.is_document).map(read).collect()
+}
+
+fn check_size(text: &str) -> Result<(), SyntaxError> {
+    if text.len() <= TEXT_BYTES_MAX {
+        return Ok(());
+    }
+    let message = format!("the text is larger than {TEXT_BYTES_MAX} bytes");
+    Err(SyntaxError { at: Position { line: 1, column: 1 }, message })
+}
+
+fn read(chunk: &split::Chunk<'_>) -> Result<Node, SyntaxError> {
+    let nothing = || Node { at: chunk.content_at(), value: NodeValue::Null };
+    compose::compose(chunk).map(|root| root.unwrap_or_else(nothing)).map_err(|error| SyntaxError {
+        at: chunk.within(error.at),
+        message: hints::with_hint(error.message),
+    })
 }
 
 impl Node {

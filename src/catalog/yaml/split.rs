@@ -18,6 +18,8 @@ pub(super) struct Chunk<'a> {
     pub(super) yaml_1_1: bool,
     /// What is wrong with its directives.
     pub(super) error: Option<SyntaxError>,
+    /// Whether it is a document, be it an empty one: it has content, or a line `---` or `...`.
+    pub(super) is_document: bool,
 }
 
 impl Chunk<'_> {
@@ -61,7 +63,7 @@ pub(super) fn split(text: &str) -> Vec<Chunk<'_>> {
         splitter.line(line, offset, number);
         offset += line.len();
     }
-    splitter.close(text.len());
+    splitter.close(text.len(), false);
     splitter.chunks
 }
 
@@ -124,7 +126,7 @@ impl Splitter<'_> {
         match marker(line) {
             Some(_) if line.starts_with("---") => {
                 if !self.open.prefix {
-                    self.close(offset);
+                    self.close(offset, true);
                     self.open = Open::new(offset, number);
                 }
                 self.open.prefix = false;
@@ -133,7 +135,7 @@ impl Splitter<'_> {
             Some(rest) => {
                 // A clean end marker is cut off; with junk behind it the parser shall complain.
                 let end = offset + line.len();
-                self.close(if blank_or_comment(rest) { offset } else { end });
+                self.close(if blank_or_comment(rest) { offset } else { end }, true);
                 self.open = Open::new(end, number + 1);
             }
             None if self.open.prefix && line.starts_with('%') => {
@@ -161,7 +163,7 @@ impl Splitter<'_> {
         self.open.directive_line.get_or_insert(number + 1);
     }
 
-    fn close(&mut self, end: usize) {
+    fn close(&mut self, end: usize, is_marked: bool) {
         let open = &self.open;
         let mut raw = &self.text[open.start..end];
         // A last line of blanks without a line feed is no line, even in a block scalar.
@@ -185,6 +187,7 @@ impl Splitter<'_> {
             lines_before: open.lines_before,
             yaml_1_1: self.yaml_1_1,
             error,
+            is_document: is_marked || !self.open.prefix,
         });
     }
 }

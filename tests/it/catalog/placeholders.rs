@@ -47,6 +47,9 @@ fn world(root: &str) -> World {
         .file("a.yaml", "\u{feff}b: [010, yes, {$text: a.txt}]\n<<: {c: 1}\n")
         .file("two.yaml", "a: 1\n---\nb: 2\n")
         .file("bad.yaml", "a: 1\nb: [\n")
+        .file("null.yaml", "# nothing\n~\n")
+        .file("open.yaml", "a: 1\n---\n")
+        .file("odd.json", r#"{"a": [1e999, -0], "b": "\ud83d", "c": "\ud83d\ude00"}"#)
         .file("empty", "")
         .file("deep.json", format!("{}1{}", "[".repeat(99), "]".repeat(99)))
         .held("large", HeldFile::Unreadable("larger than 4 bytes".into()));
@@ -77,6 +80,8 @@ fn placeholders_become_what_the_files_hold() {
     check("{$text: 'https://github.com/Acme/CART/blob/main/a.txt'}", json!("one\ntwo\n"));
     check("{$text: 'https://github.com/acme/cart/edit/dev/a.txt'}", json!("dev"));
     check("{$text: empty}", json!(""));
+    check("{$yaml: null.yaml}", Value::Null);
+    check("{$json: odd.json}", json!({"a": [null, 0], "b": "\u{fffd}", "c": "😀"}));
     check("{$json: a.json}", json!({"b": [2.5, 0]}));
     check("{$yaml: a.yaml}", json!({"b": [10, "yes", {"$text": "a.txt"}], "<<": {"c": 1}}));
     check("{$text: a.yaml}", json!("\u{feff}b: [010, yes, {$text: a.txt}]\n<<: {c: 1}\n"));
@@ -134,20 +139,22 @@ fn what_cannot_be_put_in_is_a_problem_and_the_entity_stays() {
         "{$json: bad.json}",
         &told(
             "$json",
-            "failed to parse JSON data at bad.json, SyntaxError: key must be a string at line 2 column 3",
+            "failed to parse JSON data at bad.json, SyntaxError: \
+             Expected property name or '}' in JSON at position 4",
         ),
     );
     check_refused(
         "{$json: a.yaml}",
-        &told(
-            "$json",
-            "failed to parse JSON data at a.yaml, SyntaxError: expected value at line 1",
-        ),
+        &told("$json", "failed to parse JSON data at a.yaml, SyntaxError: Unexpected token 'b'"),
     );
     check_refused("{$json: empty}", &told("$json", "failed to parse JSON data at empty"));
     check_refused(
         "{$yaml: two.yaml}",
         &told("$yaml", "expected to find exactly one document of data at two.yaml, found 2"),
+    );
+    check_refused(
+        "{$yaml: open.yaml}",
+        &told("$yaml", "expected to find exactly one document of data at open.yaml, found 2"),
     );
     check_refused(
         "{$yaml: empty}",
