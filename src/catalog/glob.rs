@@ -117,15 +117,18 @@ impl Glob {
         // `reached[i]`: the segments so far can stand for the first `i` names.
         let mut reached = vec![false; names.len() + 1];
         reached[0] = true;
-        for segment in segments {
+        for (at, segment) in segments.iter().enumerate() {
+            // At the end it stands for what is in the directory, which is not itself.
+            let is_last = at > 0 && at + 1 == segments.len();
             let mut next = vec![false; names.len() + 1];
             match segment {
                 Segment::Directories => {
                     let mut open = false;
                     for (index, is_reached) in reached.iter().enumerate() {
                         let may_pass = index > 0 && self.may_be_wild(&names[index - 1]);
-                        open = *is_reached || (open && may_pass);
-                        next[index] = open;
+                        open &= may_pass;
+                        next[index] = open || (*is_reached && !is_last);
+                        open |= is_reached;
                     }
                 }
                 Segment::Name(tokens) => {
@@ -338,7 +341,9 @@ mod tests {
         check("a/*.yaml", &["a/x.yaml", "a/x.y.yaml"], &["a/b/x.yaml", "a/.yaml", "b/x.yaml"]);
         check("**/c.yaml", &["c.yaml", "a/c.yaml", "a/b/c.yaml"], &["xc.yaml", "a/c.yaml/d"]);
         check("a/**/c", &["a/c", "a/b/c", "a/b/b/c"], &["c", "ab/c"]);
-        check("a/**", &["a/b", "a/b/c"], &["b/a"]);
+        check("a/**", &["a/b", "a/b/c"], &["b/a", "a", "a/.b"]);
+        check("*/**", &["a/b"], &["a"]);
+        check("**", &["a", "a/b"], &[".a"]);
         check("a**b", &["ab", "axb"], &["a/b"]);
         check("*a*b*", &["ab", "xaybz", "aab"], &["ba", "a"]);
         check("x?z", &["xyz", "xéz"], &["xz", "x/z", "xyyz"]);

@@ -111,7 +111,10 @@ impl Address {
             Err(url::ParseError::RelativeUrlWithoutBase) => {}
             Err(_) => return Err(NoPlace::NotAFile(written.to_owned())),
         }
-        text.truncate(text.find(['?', '#']).unwrap_or(text.len()));
+        // From the root, all of it is a path.
+        if !text.starts_with('/') {
+            text.truncate(text.find(['?', '#']).unwrap_or(text.len()));
+        }
         let text = text.replace('\\', "/");
         let mut start: Vec<String> = base.path.split('/').map(str::to_owned).collect();
         start.pop();
@@ -291,6 +294,7 @@ mod tests {
         check("a%23b%3Fc.yaml", "dir/a#b?c.yaml");
         check("a.yaml?x=/y#L7", "dir/a.yaml");
         check("a.yaml#/../../..", "dir/a.yaml");
+        check("/a?b#c.yaml", "a?b#c.yaml");
         check("x%2Fy.yaml", "dir/x/y.yaml");
     }
 
