@@ -65,7 +65,7 @@ fn hash(claim: &Claim) -> u128 {
     part(&claim.body);
     part(if claim.stale.is_some() { "stale" } else { "" });
     part(claim.stale.as_deref().unwrap_or_default());
-    for edge in &claim.edges {
+    for edge in claim.edges() {
         [&edge.source, &edge.kind, &edge.target].into_iter().for_each(|text| part(text));
     }
     let mut half = [0; 16];

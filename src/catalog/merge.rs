@@ -5,13 +5,14 @@
 //! repository id, path), so the result does not depend on the order of loading. What a claim's
 //! relations do to other entities is the business of [`super::view`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use crate::catalog::annotations::MANAGED_BY_LOCATION;
-use crate::catalog::{Code, Entity, Problem, Relation};
+use crate::catalog::edges::{ClaimEdges, Edge};
+use crate::catalog::{Code, Entity, Problem};
 
 /// A repository with everything its catalog files hold: what goes into a view.
 #[derive(Debug, Clone)]
@@ -89,20 +90,12 @@ impl Origin {
     }
 }
 
-/// One directed relation of a claim.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Edge {
-    pub(super) source: Arc<str>,
-    pub(super) kind: Arc<str>,
-    pub(super) target: Arc<str>,
-}
-
 /// One entity as one file claims it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Claim {
     pub(super) entity_ref: Arc<str>,
     pub(super) origin: Arc<Origin>,
-    pub(super) edges: Box<[Edge]>,
+    edges: ClaimEdges,
     pub(super) generated: bool,
     pub(super) stale: Option<Box<str>>,
     pub(super) included_by: Option<Box<str>>,
@@ -112,7 +105,8 @@ pub struct Claim {
     /// `{"metadata":{…}` and, from `metadata_end` on, `},"apiVersion":…}`: uid and etag fit
     /// between the two, relations and status before the last brace.
     pub(super) body: Box<str>,
-    metadata_end: usize,
+    metadata_end: u32,
+    is_plainly_named: bool,
 }
 
 impl Claim {
@@ -121,7 +115,7 @@ impl Claim {
         Self {
             entity_ref: entity.entity_ref.as_str().into(),
             origin: Arc::clone(origin),
-            edges: edges(&entity.relations),
+            edges: ClaimEdges::new(&entity.relations, &entity.entity_ref),
             generated: entity.generated,
             stale: entity.stale.as_deref().map(Into::into),
             included_by: entity.included_by.as_deref().map(Into::into),
@@ -129,8 +123,19 @@ impl Claim {
             document: entity.document,
             line: entity.line,
             body,
-            metadata_end,
+            metadata_end: u32::try_from(metadata_end).expect("a file is smaller than 4 GB"),
+            is_plainly_named: is_plainly_named(entity),
         }
+    }
+
+    /// The relations that it declares.
+    pub(super) fn edges(&self) -> impl Iterator<Item = Edge<'_>> {
+        self.edges.iter(&self.entity_ref)
+    }
+
+    /// The name in lower case, where nothing else counts as `metadata.name`.
+    pub(super) fn plain_name(&self) -> Option<&str> {
+        self.entity_ref.rsplit_once('/').map(|(_, name)| name).filter(|_| self.is_plainly_named)
     }
 
     /// The order of claims on one ref, the winner first. Everything after the path only decides
@@ -180,7 +185,7 @@ impl Claim {
 
     /// Appends the final entity, its `etag` only if given; `tail` is what [`tail`] made.
     pub(super) fn write(&self, uid: &str, etag: Option<&str>, tail: &str, out: &mut Vec<u8>) {
-        let (metadata, rest) = self.body.split_at(self.metadata_end);
+        let (metadata, rest) = self.body.split_at(self.metadata_end as usize);
         out.extend_from_slice(metadata.as_bytes());
         if !metadata.ends_with('{') {
             out.push(b',');
@@ -203,14 +208,11 @@ pub(super) fn sort_claims(claims: &mut [Arc<Claim>]) {
     claims.sort_by(|a, b| a.rank().cmp(&b.rank()));
 }
 
-/// The end of a final entity: its relations, and its status when it is stale. `relations` are
-/// distinct and sorted by type, then target.
-pub(super) fn tail<'a>(
-    relations: impl Iterator<Item = (&'a str, &'a str)>,
-    stale: Option<&str>,
-) -> String {
+/// The end of a final entity: its relations, and its status when it is stale.
+pub(super) fn tail(relations: &[Edge<'_>], stale: Option<&str>) -> String {
     let relations: Vec<Value> = relations
-        .map(|(kind, target)| serde_json::json!({ "type": kind, "targetRef": target }))
+        .iter()
+        .map(|edge| serde_json::json!({ "type": edge.kind, "targetRef": edge.target }))
         .collect();
     let mut text = format!(",\"relations\":{}", Value::Array(relations));
     if let Some(message) = stale {
@@ -254,17 +256,14 @@ fn write_members<'a>(members: impl Iterator<Item = (&'a String, &'a Value)>, tex
     }
 }
 
-fn edges(relations: &[Relation]) -> Box<[Edge]> {
-    let mut shared: BTreeMap<&str, Arc<str>> = BTreeMap::new();
-    let mut share = |text| Arc::clone(shared.entry(text).or_insert_with(|| Arc::from(text)));
-    relations
-        .iter()
-        .map(|relation| Edge {
-            source: share(&relation.source),
-            kind: share(&relation.kind),
-            target: share(&relation.target),
-        })
-        .collect()
+/// Whether the name in the ref is all that can be found under `metadata.name`.
+fn is_plainly_named(entity: &Entity) -> bool {
+    let name = entity.entity_ref.rsplit_once('/').map(|(_, name)| name);
+    let written = entity.body["metadata"]["name"].as_str().map(str::to_lowercase);
+    // Another key that is `metadata` in lower case, or starts so, may have a name as well.
+    let fields = entity.body.as_object().into_iter().flat_map(Map::keys);
+    let alike = fields.filter(|key| key.to_lowercase().starts_with("metadata")).count();
+    written.is_some() && written.as_deref() == name && alike == 1
 }
 
 /// A repository inside a view.

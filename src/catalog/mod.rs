@@ -5,8 +5,13 @@
 
 pub mod ancestry;
 pub mod annotations;
+mod block;
 pub mod cursor;
+mod dictionary;
+mod edges;
+mod entity;
 pub mod expand;
+mod facts;
 pub mod filter;
 pub mod formats;
 pub mod gathered;
@@ -35,9 +40,11 @@ pub mod search;
 pub mod select;
 pub mod shape;
 pub mod target;
+mod term;
 mod troubles;
 pub mod uid;
 pub mod validate;
+mod values;
 pub mod verdict;
 pub mod view;
 pub mod yaml;

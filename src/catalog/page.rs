@@ -4,13 +4,16 @@
 //! sort what was found. The cheaper one is taken; what it costs follows the page in the one case
 //! and the findings in the other.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::catalog::View;
 use crate::catalog::cursor::Position;
-use crate::catalog::index::{NAME, Term, of_key};
+use crate::catalog::index::NAME;
 use crate::catalog::postings::{Posting, Set};
 use crate::catalog::query::{Direction, OrderField};
+use crate::catalog::select::READ_COST;
+use crate::catalog::term::Term;
 use crate::catalog::uid::Uid;
 use crate::catalog::view::ViewEntity;
 
@@ -67,17 +70,21 @@ impl View {
     pub fn count_with_value(&self, set: &Set, key: &str) -> usize {
         let Some(posting) = self.index.with_key(key) else { return 0 };
         let mut without = 0;
-        // Nulls come first among the terms of a key.
-        let null = self.index.of_key(key).next().filter(|(term, _)| term.value.is_none());
-        if let Some((_, null)) = null {
+        if let Some(null) = self.index.with_null(key) {
             null.for_each(|number| {
                 let entity = self.numbered(number).filter(|_| set.contains(number));
-                without += usize::from(entity.is_some_and(|e| e.values(key).next().is_none()));
+                without += usize::from(entity.is_some_and(|e| self.values(e, key).is_empty()));
             });
         }
         posting.len_within(set) - without
     }
 }
+
+/// How many steps along an order cost as much as to sort in one finding.
+const SORT_COST: usize = 4;
+
+/// What is done with each term on the way.
+type Step<'s> = &'s mut dyn FnMut(Term<'_>, &Posting) -> ControlFlow<()>;
 
 struct Walk<'a> {
     view: &'a View,
@@ -90,16 +97,17 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Whether to sort what was found is cheaper than to walk along an order of `length`.
-    fn sorts(&self, found: usize, length: usize) -> bool {
+    /// Whether to sort what was found is cheaper than to walk along an order of `length`, where a
+    /// finding costs as much as `cost` steps.
+    fn sorts(&self, found: usize, length: usize, cost: usize) -> bool {
         // Of every `length / found` steps one meets a finding.
         let steps = self.wanted.min(found).saturating_mul(length) / found.max(1);
-        steps > found.saturating_mul(4)
+        steps > found.saturating_mul(cost)
     }
 
     fn by_uid(&self) -> Vec<Item> {
         let by_uid = &self.view.by_uid;
-        if self.sorts(self.set.len(), by_uid.len()) {
+        if self.sorts(self.set.len(), by_uid.len(), SORT_COST) {
             let mut found = Vec::new();
             self.set.for_each(|number| self.add(number, None, &mut found));
             return self.best(found, None).skip(self.skip).collect();
@@ -128,60 +136,60 @@ impl Walk<'_> {
         let found = with_key.len_within(self.set);
         let kind = self.set.kind().filter(|_| key == NAME);
         let length = kind.map_or(with_key.len(), |kind| index.count_equal("kind", kind));
-        if self.sorts(found, length) {
+        // Names need not be read.
+        let cost = if key == NAME { SORT_COST } else { SORT_COST + READ_COST };
+        if self.sorts(found, length, cost) {
             return self.by_sorting(key);
         }
-        let value = self.from.and_then(|from| from.value.as_deref());
+        let from = self.from.and_then(|from| from.value.as_deref());
         match (kind, self.down) {
-            (None, false) => self.along(index.from(key, value)),
-            (None, true) => self.along(index.down_from(key, value)),
-            (Some(kind), false) => self.along(index.names_from(kind, value)),
-            (Some(kind), true) => self.along(index.names_down_from(kind, value)),
+            (None, false) => self.along(|each| index.ascend(key, from, each)),
+            (None, true) => self.along(|each| index.descend(key, from, each)),
+            (Some(kind), false) => self.along(|each| index.ascend_names(kind, from, each)),
+            (Some(kind), true) => self.along(|each| index.descend_names(kind, from, each)),
         }
     }
 
     /// Walks along the terms of a key and orders the entities of each value by uid.
-    fn along<'m>(&self, terms: impl Iterator<Item = (&'m Arc<Term>, &'m Posting)>) -> Vec<Item> {
+    fn along(&self, walk: impl FnOnce(Step<'_>)) -> Vec<Item> {
         let mut items: Vec<Item> = Vec::new();
         let mut passed = 0;
-        let mut terms = terms.filter(|(term, _)| term.value.is_some()).peekable();
-        while passed < self.wanted
-            && let Some((term, posting)) = terms.next()
-        {
-            let value = term.value.as_deref();
-            let mut group = Vec::new();
+        let (mut value, mut group) = (String::new(), Vec::new());
+        let mut close = |group: &mut Vec<(Uid, u32)>, value: &str| {
+            let skip = self.skip.saturating_sub(passed).min(group.len());
+            let left = self.wanted.saturating_sub(passed);
+            passed += group.len();
+            items.extend(self.best_of(std::mem::take(group), Some(value), left).skip(skip));
+            passed >= self.wanted
+        };
+        walk(&mut |term, posting| {
+            // The same value may be written in several ways.
+            if *term.value != value {
+                if close(&mut group, &value) {
+                    return ControlFlow::Break(());
+                }
+                value = term.value.into_owned();
+            }
             posting.for_each(|number| {
                 if self.set.contains(number) {
-                    self.add(number, value, &mut group);
+                    self.add(number, Some(&value), &mut group);
                 }
             });
-            // The same value written in another way.
-            while let Some((_, posting)) = terms.next_if(|(next, _)| next.value == term.value) {
-                posting.for_each(|number| {
-                    if self.set.contains(number) {
-                        self.add(number, value, &mut group);
-                    }
-                });
-            }
-            let skip = self.skip.saturating_sub(passed).min(group.len());
-            let left = self.wanted - passed;
-            passed += group.len();
-            items.extend(self.best_of(group, value, left).skip(skip));
-        }
+            ControlFlow::Continue(())
+        });
+        close(&mut group, &value);
         items
     }
 
     /// Sorts everything that was found.
     fn by_sorting(&self, key: &str) -> Vec<Item> {
-        let mut found: Vec<(&str, Uid, u32)> = Vec::new();
+        let mut found: Vec<(String, Uid, u32)> = Vec::new();
         self.set.for_each(|number| {
             let Some(entity) = self.view.numbered(number) else { return };
-            let mut last = None;
-            for value in of_key(&entity.terms, key).iter().filter_map(|t| t.value.as_deref()) {
-                if last != Some(value) && self.is_beyond(Some(value), entity.uid) {
+            for value in self.view.lower_values(entity, key) {
+                if self.is_beyond(Some(&value), entity.uid) {
                     found.push((value, entity.uid, number));
                 }
-                last = Some(value);
             }
         });
         found.sort_unstable();
@@ -189,7 +197,7 @@ impl Walk<'_> {
             found.reverse();
         }
         let page = found.into_iter().take(self.wanted).skip(self.skip);
-        page.filter_map(|(value, _, number)| self.item(number, Some(value))).collect()
+        page.filter_map(|(value, _, number)| self.item(number, Some(&value))).collect()
     }
 
     /// Whether an item lies beyond the place where the page starts.

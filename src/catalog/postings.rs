@@ -16,12 +16,21 @@ const PIECE_BITS: usize = PIECE_WORDS * 64;
 
 type Piece = Arc<[u64; PIECE_WORDS]>;
 
-/// Which entities have something in common; never empty.
+/// How many numbers are kept without an allocation: as many as make a posting no larger than its
+/// other forms do. Most of what entities have only one of them has, or two: a catalog file's
+/// entity and the Location that stands for the file.
+const INLINE_MAX: usize = 3;
+
+/// Which entities have something in common; never empty. Takes 16 bytes and what it points to.
 #[derive(Clone, Debug)]
 pub(super) enum Posting {
-    One(u32),
+    /// Sorted, the first `len` of them.
+    Inline {
+        len: u8,
+        numbers: [u32; INLINE_MAX],
+    },
     /// Sorted.
-    Few(Arc<[u32]>),
+    Few(Arc<Vec<u32>>),
     Many(Arc<Bits>),
 }
 
@@ -32,24 +41,46 @@ pub(super) struct Bits {
 }
 
 impl Posting {
+    /// Only this number.
+    pub(super) fn one(number: u32) -> Self {
+        Self::Inline { len: 1, numbers: [number, 0, 0] }
+    }
+
+    /// These sorted numbers, at most [`LIST_MAX`].
+    fn of(sorted: &[u32]) -> Self {
+        if sorted.len() > INLINE_MAX {
+            return Self::Few(Arc::new(sorted.to_vec()));
+        }
+        let mut numbers = [0; INLINE_MAX];
+        numbers[..sorted.len()].copy_from_slice(sorted);
+        Self::Inline { len: sorted.len() as u8, numbers }
+    }
+
     /// Adds a number.
     pub(super) fn insert(&mut self, number: u32) {
         match self {
-            Self::One(one) if *one == number => {}
-            Self::One(one) => {
-                let pair = [number.min(*one), number.max(*one)];
-                *self = Self::Few(pair.into());
+            Self::Inline { len, numbers } => {
+                let held = usize::from(*len);
+                let Err(at) = numbers[..held].binary_search(&number) else { return };
+                if held < INLINE_MAX {
+                    numbers.copy_within(at..held, at + 1);
+                    numbers[at] = number;
+                    *len += 1;
+                    return;
+                }
+                let mut grown = numbers.to_vec();
+                grown.insert(at, number);
+                *self = Self::of(&grown);
             }
             Self::Few(list) => {
                 let Err(at) = list.binary_search(&number) else { return };
-                let grown = list[..at].iter().chain([&number]).chain(&list[at..]).copied();
-                *self = if list.len() < LIST_MAX {
-                    Self::Few(grown.collect())
-                } else {
-                    let mut bits = Bits { len: 0, pieces: Vec::new() };
-                    grown.for_each(|number| bits.insert(number));
-                    Self::Many(Arc::new(bits))
-                };
+                if list.len() < LIST_MAX {
+                    Arc::make_mut(list).insert(at, number);
+                    return;
+                }
+                let mut bits = Bits { len: 0, pieces: Vec::new() };
+                list.iter().chain([&number]).for_each(|number| bits.insert(*number));
+                *self = Self::Many(Arc::new(bits));
             }
             Self::Many(bits) => Arc::make_mut(bits).insert(number),
         }
@@ -58,13 +89,20 @@ impl Posting {
     /// Removes a number; answers whether none is left, and then is of no more use.
     pub(super) fn remove(&mut self, number: u32) -> bool {
         match self {
-            Self::One(one) => *one == number,
+            Self::Inline { len, numbers } => {
+                let held = usize::from(*len);
+                if let Ok(at) = numbers[..held].binary_search(&number) {
+                    numbers.copy_within(at + 1..held, at);
+                    *len -= 1;
+                }
+                *len == 0
+            }
             Self::Few(list) => {
-                let kept: Vec<u32> = list.iter().copied().filter(|kept| *kept != number).collect();
-                match kept.as_slice() {
-                    [] => return true,
-                    [one] => *self = Self::One(*one),
-                    _ => *self = Self::Few(kept.into()),
+                let Ok(at) = list.binary_search(&number) else { return false };
+                let list = Arc::make_mut(list);
+                list.remove(at);
+                if list.len() <= INLINE_MAX {
+                    *self = Self::of(&list.clone());
                 }
                 false
             }
@@ -75,7 +113,7 @@ impl Posting {
                 if bits.len <= LIST_MAX / 2 {
                     let mut kept = Vec::with_capacity(bits.len);
                     bits.for_each(|number| kept.push(number));
-                    *self = Self::Few(kept.into());
+                    *self = Self::Few(Arc::new(kept));
                 }
                 false
             }
@@ -85,7 +123,7 @@ impl Posting {
     /// How many it holds.
     pub(super) fn len(&self) -> usize {
         match self {
-            Self::One(_) => 1,
+            Self::Inline { len, .. } => usize::from(*len),
             Self::Few(list) => list.len(),
             Self::Many(bits) => bits.len,
         }
@@ -93,9 +131,10 @@ impl Posting {
 
     /// How many of it are in `set`.
     pub(super) fn len_within(&self, set: &Set) -> usize {
+        let within = |list: &[u32]| list.iter().filter(|number| set.contains(**number)).count();
         match self {
-            Self::One(one) => usize::from(set.contains(*one)),
-            Self::Few(list) => list.iter().filter(|number| set.contains(**number)).count(),
+            Self::Inline { len, numbers } => within(&numbers[..usize::from(*len)]),
+            Self::Few(list) => within(list),
             Self::Many(bits) => {
                 let words = |(at, piece): (usize, &Option<Piece>)| {
                     let words = set.words.get(at * PIECE_WORDS..).unwrap_or_default();
@@ -108,9 +147,11 @@ impl Posting {
     }
 
     /// Calls `each` with every number, in order.
-    pub(super) fn for_each(&self, mut each: impl FnMut(u32)) {
+    pub(super) fn for_each(&self, each: impl FnMut(u32)) {
         match self {
-            Self::One(one) => each(*one),
+            Self::Inline { len, numbers } => {
+                numbers[..usize::from(*len)].iter().copied().for_each(each);
+            }
             Self::Few(list) => list.iter().copied().for_each(each),
             Self::Many(bits) => bits.for_each(each),
         }
@@ -256,7 +297,7 @@ mod tests {
         for (seed, spread) in [(1, 40), (2, 700), (3, 5_000)] {
             let mut random = fastrand::Rng::with_seed(seed);
             let mut expected = BTreeSet::from([7]);
-            let mut posting = Posting::One(7);
+            let mut posting = Posting::one(7);
             for step in 0..4_000 {
                 let number = random.u32(0..spread);
                 // Grows first, then shrinks.
@@ -287,7 +328,7 @@ mod tests {
 
     #[test]
     fn the_last_number_leaves_nothing() {
-        let mut posting = Posting::One(3);
+        let mut posting = Posting::one(3);
         posting.insert(3);
         assert!(!posting.remove(4));
         assert!(posting.remove(3));

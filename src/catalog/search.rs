@@ -8,8 +8,8 @@ use serde_json::{Number, Value};
 /// Longest key and longest value that are searchable, in UTF-16 units: Backstage's limit.
 const TEXT_UNITS_MAX: usize = 200;
 
-/// Paths that are not walked; the names among them get rows of their own.
-const SKIPPED: [&str; 7] = [
+/// Paths that are not walked, in their own case; the names among them get rows of their own.
+pub(super) const SKIPPED: [&str; 7] = [
     "attachments",
     "relations",
     "status",
@@ -20,7 +20,7 @@ const SKIPPED: [&str; 7] = [
 ];
 
 /// One searchable fact of an entity.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Row {
     /// The dotted path in lower case; the items of a list share their list's path.
     pub key: String,
@@ -32,17 +32,19 @@ pub struct Row {
 
 /// The rows of a final entity, each once, in the order of the entity.
 pub fn rows(entity: &Value) -> Vec<Row> {
-    let mut rows = Rows::default();
-    rows.walk("", entity);
-    let metadata = &entity["metadata"];
-    rows.leaf("metadata.name", &metadata["name"]);
-    let namespace = metadata.get("namespace").filter(|namespace| !namespace.is_null());
-    rows.leaf("metadata.namespace", namespace.unwrap_or(&Value::from("default")));
-    rows.leaf("metadata.uid", &metadata["uid"]);
+    let mut rows = Rows::of(entity);
+    rows.leaf("metadata.uid", &entity["metadata"]["uid"]);
     for relation in entity["relations"].as_array().into_iter().flatten() {
         let kind = relation["type"].as_str().unwrap_or_default();
         rows.leaf(&format!("relations.{kind}"), &relation["targetRef"]);
     }
+    rows.found
+}
+
+/// The rows of an entity with this uid, without those of its relations.
+pub(super) fn own_rows(body: &Value, uid: &str) -> Vec<Row> {
+    let mut rows = Rows::of(body);
+    rows.leaf("metadata.uid", &uid.into());
     rows.found
 }
 
@@ -59,6 +61,17 @@ struct Rows {
 }
 
 impl Rows {
+    /// All but those of the uid and of the relations.
+    fn of(entity: &Value) -> Self {
+        let mut rows = Self::default();
+        rows.walk("", entity);
+        let metadata = &entity["metadata"];
+        rows.leaf("metadata.name", &metadata["name"]);
+        let namespace = metadata.get("namespace").filter(|namespace| !namespace.is_null());
+        rows.leaf("metadata.namespace", namespace.unwrap_or(&Value::from("default")));
+        rows
+    }
+
     fn walk(&mut self, path: &str, value: &Value) {
         if SKIPPED.contains(&path) {
             return;
@@ -95,6 +108,13 @@ impl Rows {
 
 fn row(path: &str, value: &Value) -> Option<Row> {
     let key = path.to_lowercase();
+    let (value, original) = searchable(value);
+    (units(&key) <= TEXT_UNITS_MAX).then_some(Row { key, value, original })
+}
+
+/// What of a leaf can be searched for, in lower case and as it is written; nothing where it is too
+/// long, null, or no leaf.
+pub(super) fn searchable(value: &Value) -> (Option<String>, Option<String>) {
     let text = match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(as_javascript(number)),
@@ -102,8 +122,7 @@ fn row(path: &str, value: &Value) -> Option<Row> {
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     };
     let original = text.filter(|text| units(text) <= TEXT_UNITS_MAX);
-    let value = original.as_ref().map(|text| text.to_lowercase());
-    (units(&key) <= TEXT_UNITS_MAX).then_some(Row { key, value, original })
+    (original.as_ref().map(|text| text.to_lowercase()), original)
 }
 
 fn units(text: &str) -> usize {

@@ -1,6 +1,7 @@
 //! Finding entities in a view: by filter and full text, in an order; and what values they have.
 
 use std::cmp::Ordering;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::catalog::View;
@@ -13,6 +14,9 @@ use crate::catalog::view::ViewEntity;
 
 /// What a full text is looked for in when the question names neither fields nor an order.
 const FULL_TEXT_FIELD: &str = "metadata.uid";
+
+/// How many values of the index can be looked at for the price of reading those of one entity.
+pub(super) const READ_COST: usize = 30;
 
 /// What a selection found.
 pub struct Selected {
@@ -87,8 +91,7 @@ impl View {
             None => vec![field],
         };
         let holders = |key: &&str| self.index.with_key(key).map_or(0, Posting::len);
-        // To look at an entity costs about as much as to look at two values of the index.
-        if set.len() * keys.len() * 2 < keys.iter().map(holders).sum() {
+        if set.len() * keys.len() * READ_COST < keys.iter().map(holders).sum() {
             return self.keep_text(set, text, &keys);
         }
         let mut found = Set::empty(self.entities.len());
@@ -104,9 +107,8 @@ impl View {
         let mut found = Set::empty(self.entities.len());
         set.for_each(|number| {
             let Some(entity) = self.numbered(number) else { return };
-            let terms = keys.iter().flat_map(|key| super::index::of_key(&entity.terms, key));
-            let mut values = terms.filter_map(|term| term.value.as_deref());
-            if values.any(|value| text.matches(value)) {
+            let mut values = keys.iter().flat_map(|key| self.lower_values(entity, key));
+            if values.any(|value| text.matches(&value)) {
                 found.insert(number);
             }
         });
@@ -114,45 +116,68 @@ impl View {
     }
 
     fn by_fields(&self, set: &Set, fields: &[OrderField]) -> Vec<&Arc<ViewEntity>> {
+        let ranks: Vec<Vec<u32>> = fields.iter().map(|field| self.ranks(set, field)).collect();
         let mut keyed = Vec::with_capacity(set.len());
-        set.for_each(|number| {
-            let Some(entity) = self.numbered(number) else { return };
-            let first = |field: &OrderField| {
-                let terms = super::index::of_key(&entity.terms, &field.key);
-                terms.iter().find_map(|term| term.value.as_deref())
-            };
-            keyed.push((fields.iter().map(first).collect::<Vec<_>>(), entity));
-        });
-        keyed.sort_by(|(a, one), (b, other)| {
-            let each = fields.iter().zip(a.iter().zip(b)).map(|(field, pair)| match pair {
-                (Some(a), Some(b)) => directed(field.direction, a.cmp(b)),
-                (None, None) => Ordering::Equal,
-                (None, Some(_)) => Ordering::Greater,
-                (Some(_), None) => Ordering::Less,
-            });
+        set.for_each(|number| keyed.extend(self.numbered(number)));
+        keyed.sort_by(|one, other| {
+            let rank =
+                |ranks: &Vec<u32>| ranks[one.number as usize].cmp(&ranks[other.number as usize]);
+            let each = ranks.iter().map(rank);
             each.fold(Ordering::Equal, Ordering::then).then(one.uid.cmp(&other.uid))
         });
-        keyed.into_iter().map(|(_, entity)| entity).collect()
+        keyed
+    }
+
+    /// The place of each entity of `set` in the order of a field, by the least of its values; equal
+    /// values are at one place, and whoever has none comes last in both directions.
+    fn ranks(&self, set: &Set, field: &OrderField) -> Vec<u32> {
+        let mut ranks = vec![u32::MAX; self.entities.len()];
+        let is_down = field.direction == Direction::Descending;
+        let mut rank = 0;
+        let mut place = |number: u32, rank: u32| {
+            let place = &mut ranks[number as usize];
+            if *place == u32::MAX {
+                *place = if is_down { u32::MAX - 1 - rank } else { rank };
+            }
+        };
+        if set.len() * READ_COST < self.index.with_key(&field.key).map_or(0, Posting::len) {
+            let mut least = Vec::new();
+            set.for_each(|number| {
+                let Some(entity) = self.numbered(number) else { return };
+                let value = self.lower_values(entity, &field.key).into_iter().next();
+                least.extend(value.map(|value| (value, number)));
+            });
+            least.sort_unstable();
+            for equal in least.chunk_by(|(one, _), (other, _)| one == other) {
+                equal.iter().for_each(|(_, number)| place(*number, rank));
+                rank += 1;
+            }
+            return ranks;
+        }
+        let mut last: Option<String> = None;
+        self.index.ascend(&field.key, None, |term, posting| {
+            if last.as_deref() != Some(&*term.value) {
+                rank += u32::from(last.is_some());
+                last = Some(term.value.into_owned());
+            }
+            posting.for_each(|number| place(number, rank));
+            ControlFlow::Continue(())
+        });
+        ranks
     }
 
     /// The values of a lower-case key among the entities of `set`, as they are written, with how
     /// many entities have each; in the order of the values.
-    pub fn facet<'a>(&'a self, set: &Set, key: &'a str) -> Vec<(&'a str, usize)> {
-        let mut values: Vec<(&str, usize)> = Vec::new();
-        for (term, posting) in self.index.from(key, None) {
+    pub fn facet(&self, set: &Set, key: &str) -> Vec<(String, usize)> {
+        let mut values: Vec<(String, usize)> = Vec::new();
+        self.index.ascend(key, None, |term, posting| {
             let count = posting.len_within(set);
-            if let Some(value) = term.original().filter(|_| count > 0) {
-                values.push((value, count));
+            if count > 0 {
+                values.push((term.original().to_owned(), count));
             }
-        }
+            ControlFlow::Continue(())
+        });
         values.sort_unstable();
         values
-    }
-}
-
-fn directed(direction: Direction, ordering: Ordering) -> Ordering {
-    match direction {
-        Direction::Ascending => ordering,
-        Direction::Descending => ordering.reverse(),
     }
 }

@@ -12,21 +12,18 @@
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use imbl::{OrdMap, OrdSet, Vector};
-use serde_json::Value;
-
+pub use crate::catalog::entity::ViewEntity;
 pub use crate::catalog::located::{LocatedProblem, ProblemFilter};
 pub use crate::catalog::troubles::ByCode;
+use imbl::{OrdMap, OrdSet, Vector};
 
 use crate::catalog::Code;
+use crate::catalog::edges::{Edge, Edges};
 use crate::catalog::history::History;
-use crate::catalog::identity;
-use crate::catalog::index::{Index, Term, of_key};
-use crate::catalog::merge::{Claim, Edge, RepoEntry, RepoId, Repository, sort_claims, tail};
-use crate::catalog::postings::Set;
-use crate::catalog::search::{relation_row, rows};
+use crate::catalog::index::Index;
+use crate::catalog::merge::{Claim, RepoEntry, RepoId, Repository, sort_claims, tail};
 use crate::catalog::troubles::Troubles;
 use crate::catalog::uid::Uid;
 
@@ -43,7 +40,7 @@ pub struct View {
     pub(super) entities: Vector<Option<Arc<ViewEntity>>>,
     free: Vector<u32>,
     pub(super) index: Index,
-    edges: OrdSet<DeclaredEdge>,
+    pub(super) edges: Edges,
     pub(super) contested: OrdSet<Arc<str>>,
     pub(super) history: History,
     /// Another one in every view that was begun afresh.
@@ -87,69 +84,10 @@ impl Slot {
 /// Whose entities a change of claims changes.
 #[derive(Default)]
 struct Touched {
-    /// Refs that have another claim now, or none any more.
-    claims: BTreeSet<Arc<str>>,
+    /// Refs that have another claim now, or none any more, and the entity that they had.
+    claims: BTreeMap<Arc<str>, Option<Arc<ViewEntity>>>,
     /// Relations that came or went, by the ref that shows them.
-    edges: BTreeMap<Arc<str>, Vec<Edge>>,
-}
-
-/// A relation and the entity that declares it, in the order in which they are shown.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct DeclaredEdge {
-    edge: Edge,
-    declarer: Arc<str>,
-}
-
-/// An entity of the catalog.
-pub struct ViewEntity {
-    pub(super) number: u32,
-    pub(super) uid: Uid,
-    pub(super) claim: Arc<Claim>,
-    /// What the index holds of it, sorted.
-    pub(super) terms: Box<[Arc<Term>]>,
-    derived: OnceLock<Derived>,
-}
-
-struct Derived {
-    tail: Box<str>,
-    etag: Box<str>,
-}
-
-impl ViewEntity {
-    fn new(number: u32, uid: Uid, claim: Arc<Claim>, terms: Box<[Arc<Term>]>) -> Arc<Self> {
-        Arc::new(Self { number, uid, claim, terms, derived: OnceLock::new() })
-    }
-
-    /// `kind:namespace/name`, in lower case.
-    pub fn entity_ref(&self) -> &str {
-        &self.claim.entity_ref
-    }
-
-    /// `metadata.uid`.
-    pub fn uid(&self) -> Uid {
-        self.uid
-    }
-
-    /// Whether it is the Location that was made for a catalog file.
-    pub fn is_generated(&self) -> bool {
-        self.claim.generated
-    }
-
-    /// The repository that declares it.
-    pub fn repository(&self) -> &RepoId {
-        &self.claim.origin.repository
-    }
-
-    /// Whether it is in a set of the same view.
-    pub fn is_in(&self, set: &Set) -> bool {
-        set.contains(self.number)
-    }
-
-    /// Its searchable values under a lower-case key, as they are written, in the order of their
-    /// lower case.
-    pub fn values<'a>(&'a self, key: &str) -> impl Iterator<Item = &'a str> {
-        of_key(&self.terms, key).iter().filter_map(|term| term.original())
-    }
+    edges: BTreeMap<Box<str>, Vec<Edge<'static>>>,
 }
 
 impl View {
@@ -249,10 +187,10 @@ impl View {
         }
         // Nobody saw what it was before it was complete.
         if self.is_complete {
-            let is_shown = |of: &&Arc<str>| self.slots.contains_key(*of);
-            let others = touched.edges.keys().filter(|of| !touched.claims.contains(*of));
-            let refs = touched.claims.iter().chain(others.filter(is_shown)).cloned();
-            self.history.step(before, refs);
+            let others = touched.edges.keys().filter(|of| !touched.claims.contains_key(&***of));
+            let shown = others.filter_map(|of| self.slots.get_key_value(&**of));
+            let refs = touched.claims.keys().chain(shown.map(|(entity_ref, _)| entity_ref));
+            self.history.step(before, refs.cloned());
         }
         self.renew(touched);
     }
@@ -286,13 +224,10 @@ impl View {
         };
         if !is_same {
             self.history.exchange(old.as_deref().map(|old| &*old.claim), winner.as_deref());
-            touched.claims.insert(Arc::clone(&entity_ref));
+            touched.claims.insert(Arc::clone(&entity_ref), old.clone());
         }
         let Some(claim) = winner else {
             self.slots.remove(&entity_ref);
-            if let Some(old) = old {
-                self.forget(&old);
-            }
             return;
         };
         let winner = match old {
@@ -308,10 +243,10 @@ impl View {
         self.slots.insert(entity_ref, slot);
     }
 
-    /// The entity of a claim in place of `old`, with the terms that the index holds so far.
+    /// The entity of a claim in place of `old`.
     fn replace(&mut self, old: Option<&ViewEntity>, claim: Arc<Claim>) -> Arc<ViewEntity> {
         if let Some(old) = old {
-            return ViewEntity::new(old.number, old.uid, claim, old.terms.clone());
+            return ViewEntity::new(old.number, old.uid, claim);
         }
         let uid = Uid::of(&claim.entity_ref);
         let number = self.free.pop_back().unwrap_or_else(|| {
@@ -319,42 +254,38 @@ impl View {
             u32::try_from(self.entities.len() - 1).expect("fewer entities than fit into memory")
         });
         self.by_uid.insert(uid, number);
-        ViewEntity::new(number, uid, claim, Box::default())
+        ViewEntity::new(number, uid, claim)
     }
 
-    fn forget(&mut self, entity: &ViewEntity) {
-        self.index.exchange(entity.number, &entity.terms, Vec::new());
-        self.entities.set(entity.number as usize, None);
-        self.free.push_back(entity.number);
-        self.by_uid.remove(&entity.uid);
-    }
-
-    /// Makes the touched entities anew and exchanges their terms in the index.
+    /// Makes the touched entities anew and exchanges their rows in the index.
     fn renew(&mut self, touched: Touched) {
         let Touched { claims, mut edges } = touched;
-        for entity_ref in claims {
-            edges.remove(&entity_ref);
-            let Some(old) = self.entity(&entity_ref).cloned() else { continue };
-            let mut text = Vec::new();
-            let tail = self.tail(&old.claim);
-            old.claim.write(&old.uid.to_string(), None, &tail, &mut text);
-            let terms = self.index.exchange(old.number, &old.terms, rows(&parse(&text)));
-            self.put(ViewEntity::new(old.number, old.uid, Arc::clone(&old.claim), terms));
+        for (entity_ref, old) in claims {
+            let Some(new) = self.entity(&entity_ref).cloned() else {
+                let mut gone = edges.remove(&*entity_ref).unwrap_or_default();
+                gone.extend(self.edges.of(&entity_ref));
+                old.iter().for_each(|old| self.forget(old, &gone));
+                continue;
+            };
+            self.exchange_rows(old.as_deref(), &new);
+            if old.is_none() {
+                edges.remove(&*entity_ref);
+                self.exchange_relations(&new, &self.edges.of(&entity_ref));
+            }
+            self.put(new);
         }
         for (source, changed) in edges {
             let Some(old) = self.entity(&source).cloned() else { continue };
-            let mut terms = old.terms.to_vec();
-            for edge in changed {
-                let Some(row) = relation_row(&edge.kind, &edge.target) else { continue };
-                if self.is_declared(&edge) {
-                    self.index.add(old.number, &mut terms, row);
-                } else {
-                    self.index.take(old.number, &mut terms, row);
-                }
-            }
-            let claim = Arc::clone(&old.claim);
-            self.put(ViewEntity::new(old.number, old.uid, claim, terms.into()));
+            self.exchange_relations(&old, &changed);
+            self.put(ViewEntity::new(old.number, old.uid, Arc::clone(&old.claim)));
         }
+    }
+
+    fn forget(&mut self, entity: &ViewEntity, edges: &[Edge<'_>]) {
+        self.forget_rows(entity, edges);
+        self.entities.set(entity.number as usize, None);
+        self.free.push_back(entity.number);
+        self.by_uid.remove(&entity.uid);
     }
 
     fn put(&mut self, entity: Arc<ViewEntity>) {
@@ -365,28 +296,18 @@ impl View {
     }
 
     fn exchange_edges(&mut self, old: Option<&Claim>, new: Option<&Claim>, touched: &mut Touched) {
-        let declared = |claim: Option<&Claim>| -> BTreeSet<DeclaredEdge> {
-            let Some(claim) = claim else { return BTreeSet::new() };
-            let declarer = &claim.entity_ref;
-            let edges = claim.edges.iter().cloned();
-            edges.map(|edge| DeclaredEdge { edge, declarer: Arc::clone(declarer) }).collect()
-        };
-        let (old, new) = (declared(old), declared(new));
+        let Some(declarer) = old.or(new).map(|claim| &*claim.entity_ref) else { return };
+        let old: BTreeSet<Edge<'_>> = old.iter().flat_map(|claim| claim.edges()).collect();
+        let new: BTreeSet<Edge<'_>> = new.iter().flat_map(|claim| claim.edges()).collect();
         for edge in old.symmetric_difference(&new) {
             if new.contains(edge) {
-                self.edges.insert(edge.clone());
+                self.edges.insert(edge, declarer);
             } else {
-                self.edges.remove(edge);
+                self.edges.remove(edge, declarer);
             }
-            let source = Arc::clone(&edge.edge.source);
-            touched.edges.entry(source).or_default().push(edge.edge.clone());
+            let edge = edge.clone().into_owned();
+            touched.edges.entry(edge.source.clone().into()).or_default().push(edge);
         }
-    }
-
-    /// Whether anybody declares this relation.
-    fn is_declared(&self, edge: &Edge) -> bool {
-        let from = DeclaredEdge { edge: edge.clone(), declarer: Arc::from("") };
-        self.edges.range(from..).next().is_some_and(|declared| declared.edge == *edge)
     }
 
     /// The entity of a ref, given in lower case.
@@ -404,53 +325,8 @@ impl View {
         self.entities.get(number as usize)?.as_ref()
     }
 
-    /// Appends an entity of this view to `out`, as JSON.
-    pub fn write_json(&self, entity: &ViewEntity, out: &mut Vec<u8>) {
-        let derived = self.derived(entity);
-        let uid = entity.uid.to_string();
-        entity.claim.write(&uid, Some(&derived.etag), &derived.tail, out);
-    }
-
-    /// `metadata.etag` of an entity of this view.
-    pub fn etag<'a>(&self, entity: &'a ViewEntity) -> &'a str {
-        &self.derived(entity).etag
-    }
-
-    /// An entity of this view as a tree; null when it is nested deeper than serde_json reads back
-    /// (127 levels), which the reader of catalog files does not let through.
-    pub fn json(&self, entity: &ViewEntity) -> Value {
-        let mut text = Vec::new();
-        self.write_json(entity, &mut text);
-        parse(&text)
-    }
-
-    fn derived<'a>(&self, entity: &'a ViewEntity) -> &'a Derived {
-        entity.derived.get_or_init(|| {
-            let tail = self.tail(&entity.claim);
-            let mut text = Vec::new();
-            entity.claim.write(&entity.uid.to_string(), None, &tail, &mut text);
-            let etag = identity::etag(&parse(&text));
-            Derived { tail: tail.into(), etag: etag.into() }
-        })
-    }
-
-    fn tail(&self, claim: &Claim) -> String {
-        let mut relations: Vec<(&str, &str)> =
-            self.edges_of(&claim.entity_ref).map(|edge| (&*edge.kind, &*edge.target)).collect();
-        relations.dedup();
-        tail(relations.into_iter(), claim.stale.as_deref())
-    }
-
-    fn edges_of(&self, source: &Arc<str>) -> impl Iterator<Item = &Edge> {
-        let nothing: Arc<str> = Arc::from("");
-        let edge = Edge {
-            source: Arc::clone(source),
-            kind: Arc::clone(&nothing),
-            target: Arc::clone(&nothing),
-        };
-        let from = DeclaredEdge { edge, declarer: nothing };
-        let edges = self.edges.range(from..).map(|declared| &declared.edge);
-        edges.take_while(move |edge| edge.source == *source)
+    pub(super) fn tail(&self, claim: &Claim) -> String {
+        tail(&self.edges.of(&claim.entity_ref), claim.stale.as_deref())
     }
 
     /// All repositories by host and id.
@@ -486,9 +362,4 @@ impl View {
         }
         (entities, repository.problems.len() + conflicts)
     }
-}
-
-/// Text of ours as a tree; null when it is too deep, see [`View::json`].
-fn parse(text: &[u8]) -> Value {
-    serde_json::from_slice(text).unwrap_or_default()
 }

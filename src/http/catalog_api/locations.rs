@@ -44,10 +44,9 @@ struct Location {
 impl Location {
     fn of(view: &View, entity: &ViewEntity) -> Self {
         // Too long to be searched is still a target.
-        let target = entity.values("spec.target").next().map_or_else(
-            || view.json(entity)["spec"]["target"].as_str().unwrap_or_default().to_owned(),
-            str::to_owned,
-        );
+        let target = view.values(entity, "spec.target").into_iter().next().unwrap_or_else(|| {
+            view.json(entity)["spec"]["target"].as_str().unwrap_or_default().to_owned()
+        });
         Self { uid: entity.uid(), target, entity_ref: entity.entity_ref().to_owned() }
     }
 

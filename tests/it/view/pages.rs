@@ -1,9 +1,11 @@
 //! Pages, filters and facets against what a reader of all entities would work out.
 
+use std::cmp::Ordering;
+
 use cuelight::catalog::cursor::Question;
 use cuelight::catalog::filter::Filter;
 use cuelight::catalog::page::{Item, Start};
-use cuelight::catalog::query::{FullText, OrderField};
+use cuelight::catalog::query::{FullText, Order, OrderField};
 use cuelight::catalog::search::{Row, rows};
 use cuelight::catalog::{Entity, RepoId, View};
 use serde_json::{Value, json};
@@ -81,6 +83,8 @@ fn pages_hold_what_sorting_everything_would_give_in_both_directions() {
             (None, Some("nobody.has.it")),
             (Some("metadata.title"), None),
             (Some("metadata.title"), Some("metadata.name")),
+            (Some("metadata.title"), Some("metadata.uid")),
+            (Some("metadata.title"), Some("metadata.tags")),
             (Some("metadata.tags"), Some("metadata.tags")),
             (Some("nobody.has.it"), Some("kind")),
             (Some("kind=api"), Some("metadata.name")),
@@ -162,6 +166,51 @@ fn check(
 }
 
 #[test]
+fn an_order_of_several_fields_is_that_of_their_least_values_and_of_nothing_last() {
+    for seed in 200..230 {
+        let view = random_view(&mut fastrand::Rng::with_seed(seed));
+        let all = everything(&view);
+        for filter in [None, Some("metadata.title"), Some("metadata.tags")] {
+            for texts in [
+                &["asc:metadata.tags"][..],
+                &["desc:metadata.tags", "asc:metadata.name"],
+                &["asc:spec.type", "desc:metadata.title", "desc:metadata.name"],
+            ] {
+                let fields: Vec<(&str, &str)> =
+                    texts.iter().map(|text| text.split_once(':').unwrap()).collect();
+                let mut expected: Vec<&(String, Vec<Row>)> = all
+                    .iter()
+                    .filter(|(_, rows)| filter.is_none_or(|key| has(rows, key, None)))
+                    .collect();
+                let least = |rows: &[Row], key: &str| {
+                    let rows = rows.iter().filter(|row| row.key == key);
+                    rows.filter_map(|row| row.value.clone()).min()
+                };
+                expected.sort_by(|(one_uid, one), (other_uid, other)| {
+                    let each = fields.iter().map(|(direction, key)| {
+                        match (least(one, key), least(other, key)) {
+                            (Some(a), Some(b)) if *direction == "asc" => a.cmp(&b),
+                            (Some(a), Some(b)) => b.cmp(&a),
+                            (a, b) => b.is_some().cmp(&a.is_some()),
+                        }
+                    });
+                    each.fold(Ordering::Equal, Ordering::then).then(one_uid.cmp(other_uid))
+                });
+                let expected: Vec<&str> = expected.iter().map(|(uid, _)| uid.as_str()).collect();
+                let order = |(direction, key): &(&str, &str)| {
+                    OrderField::parse_order_field(&format!("{key},{direction}")).unwrap()
+                };
+                let order = Order::Fields(fields.iter().map(order).collect());
+                let filter = filter.map(|key| Filter::Exists(key.to_owned()));
+                let found = view.select(filter.as_ref(), &order).entities;
+                let found: Vec<String> = found.iter().map(|one| one.uid().to_string()).collect();
+                assert_eq!(found, expected, "seed {seed}: {filter:?} {texts:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn filters_facets_and_counts_say_what_reading_everything_would() {
     for seed in 100..140 {
         let mut random = fastrand::Rng::with_seed(seed);
@@ -200,7 +249,7 @@ fn filters_facets_and_counts_say_what_reading_everything_would() {
             let counted = all.iter().filter(|(_, rows)| {
                 let mut types = rows.iter().filter(|row| row.key == "spec.type");
                 has(rows, "kind", Some("api"))
-                    && types.any(|row| row.original.as_deref() == Some(value))
+                    && types.any(|row| row.original.as_deref() == Some(&*value))
             });
             assert_eq!(counted.count(), count, "{value}");
         }
