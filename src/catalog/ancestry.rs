@@ -47,7 +47,7 @@ impl View {
         if entity.is_generated() {
             return None;
         }
-        let includer = entity.claim.included_by.as_deref();
+        let includer = entity.claim.included_by();
         // Another repository may have claimed its ref first; then it did not lead here.
         let own = |location: &&Arc<ViewEntity>| location.repository() == entity.repository();
         let includer = includer.and_then(|includer| self.entity(includer)).filter(own);

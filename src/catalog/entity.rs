@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use serde_json::Value;
 
 use crate::catalog::View;
-use crate::catalog::identity;
+use crate::catalog::identity::{self, ETAG_BYTES};
 use crate::catalog::merge::{Claim, RepoId};
 use crate::catalog::postings::Set;
 use crate::catalog::uid::Uid;
@@ -18,9 +18,18 @@ pub struct ViewEntity {
     derived: OnceLock<Derived>,
 }
 
-struct Derived {
-    tail: Box<str>,
-    etag: Box<str>,
+/// What follows from the relations too: the etag, always of the same length, and the end of the
+/// text behind it. Made when it is first asked for, and in one piece because many are kept.
+struct Derived(Box<str>);
+
+impl Derived {
+    fn etag(&self) -> &str {
+        &self.0[..ETAG_BYTES]
+    }
+
+    fn tail(&self) -> &str {
+        &self.0[ETAG_BYTES..]
+    }
 }
 
 impl ViewEntity {
@@ -59,12 +68,12 @@ impl View {
     pub fn write_json(&self, entity: &ViewEntity, out: &mut Vec<u8>) {
         let derived = self.derived(entity);
         let uid = entity.uid.to_string();
-        entity.claim.write(&uid, Some(&derived.etag), &derived.tail, out);
+        entity.claim.write(&uid, Some(derived.etag()), derived.tail(), out);
     }
 
     /// `metadata.etag` of an entity of this view.
     pub fn etag<'a>(&self, entity: &'a ViewEntity) -> &'a str {
-        &self.derived(entity).etag
+        self.derived(entity).etag()
     }
 
     /// An entity of this view as a tree; null when it is nested deeper than serde_json reads back
@@ -80,8 +89,7 @@ impl View {
             let tail = self.tail(&entity.claim);
             let mut text = Vec::new();
             entity.claim.write(&entity.uid.to_string(), None, &tail, &mut text);
-            let etag = identity::etag(&parse(&text));
-            Derived { tail: tail.into(), etag: etag.into() }
+            Derived((identity::etag(&parse(&text)) + &tail).into())
         })
     }
 }

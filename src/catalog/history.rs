@@ -63,8 +63,8 @@ fn hash(claim: &Claim) -> u128 {
     part(env!("CARGO_PKG_VERSION"));
     part(&claim.entity_ref);
     part(&claim.body);
-    part(if claim.stale.is_some() { "stale" } else { "" });
-    part(claim.stale.as_deref().unwrap_or_default());
+    part(if claim.stale().is_some() { "stale" } else { "" });
+    part(claim.stale().unwrap_or_default());
     for edge in claim.edges() {
         [&edge.source, &edge.kind, &edge.target].into_iter().for_each(|text| part(text));
     }

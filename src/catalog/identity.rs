@@ -16,6 +16,9 @@ pub fn uid(entity_ref: &str) -> String {
     uuid_v5(&UID_NAMESPACE, entity_ref)
 }
 
+/// The length of an etag: a SHA-1 in hexadecimal digits.
+pub const ETAG_BYTES: usize = 40;
+
 /// `metadata.etag`: a hash over the whole entity as it is served, without the etag itself. Equal
 /// entities have equal etags, because the keys of a [`Value`] are sorted.
 pub fn etag(entity: &Value) -> String {
@@ -83,7 +86,7 @@ mod tests {
         let one = etag(&json!({"kind": "API", "spec": {"a": 1, "b": 2}}));
         assert_eq!(one, etag(&json!({"spec": {"b": 2, "a": 1}, "kind": "API"})));
         assert_ne!(one, etag(&json!({"kind": "API", "spec": {"a": 1, "b": 3}})));
-        assert_eq!(one.len(), 40);
+        assert_eq!(one.len(), ETAG_BYTES);
     }
 
     #[test]

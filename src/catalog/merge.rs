@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::catalog::annotations::MANAGED_BY_LOCATION;
 use crate::catalog::edges::{ClaimEdges, Edge};
+use crate::catalog::search::searchable;
 use crate::catalog::{Code, Entity, Problem};
 
 /// A repository with everything its catalog files hold: what goes into a view.
@@ -68,17 +69,17 @@ impl RepoId {
     }
 }
 
-/// The file a claim comes from.
+/// The file a claim comes from. Its words are shared with other repositories, see [`Words`].
 #[derive(Debug, PartialEq, Eq)]
 pub struct Origin {
     /// The repository.
     pub repository: RepoId,
     /// From the repository's root.
-    pub path: Box<str>,
+    pub path: Arc<str>,
     /// The branch it is read from; the default branch by its name, when that is known.
-    pub branch: Box<str>,
-    provider: Box<str>,
-    configured_branch: Box<str>,
+    pub branch: Arc<str>,
+    provider: Arc<str>,
+    configured_branch: Arc<str>,
 }
 
 impl Origin {
@@ -97,8 +98,8 @@ pub struct Claim {
     pub(super) origin: Arc<Origin>,
     edges: ClaimEdges,
     pub(super) generated: bool,
-    pub(super) stale: Option<Box<str>>,
-    pub(super) included_by: Option<Box<str>>,
+    /// Few have any of it.
+    rare: Option<Box<Rare>>,
     claimed_seq: u64,
     document: u32,
     line: u32,
@@ -109,16 +110,25 @@ pub struct Claim {
     is_plainly_named: bool,
 }
 
+/// What few claims have.
+#[derive(Debug, PartialEq, Eq)]
+struct Rare {
+    stale: Option<Box<str>>,
+    included_by: Option<Box<str>>,
+}
+
 impl Claim {
     fn new(entity: &Entity, claimed_seq: u64, origin: &Arc<Origin>) -> Self {
         let (body, metadata_end) = split_body(&entity.body);
+        let stale = entity.stale.as_deref().map(Into::into);
+        let included_by = entity.included_by.as_deref().map(Into::into);
+        let has_rare = stale.is_some() || included_by.is_some();
         Self {
             entity_ref: entity.entity_ref.as_str().into(),
             origin: Arc::clone(origin),
             edges: ClaimEdges::new(&entity.relations, &entity.entity_ref),
             generated: entity.generated,
-            stale: entity.stale.as_deref().map(Into::into),
-            included_by: entity.included_by.as_deref().map(Into::into),
+            rare: has_rare.then(|| Box::new(Rare { stale, included_by })),
             claimed_seq,
             document: entity.document,
             line: entity.line,
@@ -126,6 +136,16 @@ impl Claim {
             metadata_end: u32::try_from(metadata_end).expect("a file is smaller than 4 GB"),
             is_plainly_named: is_plainly_named(entity),
         }
+    }
+
+    /// Why it is not the newest version of itself, when it is not.
+    pub(super) fn stale(&self) -> Option<&str> {
+        self.rare.as_ref()?.stale.as_deref()
+    }
+
+    /// The ref of the Location that led to its file, when one did.
+    pub(super) fn included_by(&self) -> Option<&str> {
+        self.rare.as_ref()?.included_by.as_deref()
     }
 
     /// The relations that it declares.
@@ -259,11 +279,39 @@ fn write_members<'a>(members: impl Iterator<Item = (&'a String, &'a Value)>, tex
 /// Whether the name in the ref is all that can be found under `metadata.name`.
 fn is_plainly_named(entity: &Entity) -> bool {
     let name = entity.entity_ref.rsplit_once('/').map(|(_, name)| name);
-    let written = entity.body["metadata"]["name"].as_str().map(str::to_lowercase);
+    let (written, _) = searchable(&entity.body["metadata"]["name"]);
     // Another key that is `metadata` in lower case, or starts so, may have a name as well.
     let fields = entity.body.as_object().into_iter().flat_map(Map::keys);
     let alike = fields.filter(|key| key.to_lowercase().starts_with("metadata")).count();
     written.is_some() && written.as_deref() == name && alike == 1
+}
+
+/// Words that repositories next to each other have in common: host, account, branches, the names
+/// of files and providers. Who takes them from a neighbour need not keep them once more.
+struct Words(Vec<Arc<str>>);
+
+impl Words {
+    fn of<'a>(repositories: impl Iterator<Item = &'a Repository>) -> Self {
+        let words = repositories.flat_map(|repository| {
+            let origin = repository.claims.first().map(|claim| &claim.origin);
+            let of_file = origin.into_iter().flat_map(|origin| {
+                [&origin.path, &origin.branch, &origin.provider, &origin.configured_branch]
+            });
+            let own = [&repository.id.host, &repository.account].into_iter();
+            own.chain(&repository.default_branch).chain(of_file).cloned()
+        });
+        Self(words.collect())
+    }
+
+    /// A word as it is known, or anew.
+    fn share(&mut self, word: &str) -> Arc<str> {
+        if let Some(known) = self.0.iter().find(|known| ***known == *word) {
+            return Arc::clone(known);
+        }
+        let new: Arc<str> = word.into();
+        self.0.push(Arc::clone(&new));
+        new
+    }
 }
 
 /// A repository inside a view.
@@ -274,22 +322,24 @@ pub struct Repository {
     /// `owner/name`
     pub full_name: Box<str>,
     /// `host:owner id`
-    pub account: Box<str>,
+    pub account: Arc<str>,
     /// The default branch.
-    pub default_branch: Option<Box<str>>,
+    pub default_branch: Option<Arc<str>>,
     /// Its head.
     pub head: Option<Box<str>>,
     /// Milliseconds since the Unix epoch.
     pub reconciled_at: i64,
     /// Problems with the branch of their file.
-    pub(super) problems: Box<[(Box<str>, Problem)]>,
+    pub(super) problems: Box<[(Arc<str>, Problem)]>,
     pub(super) claims: Box<[Arc<Claim>]>,
 }
 
 impl Repository {
-    /// Takes over `entry`; claims that are as in `old` are shared with it.
-    pub(super) fn new(entry: RepoEntry, old: Option<&Self>) -> Self {
-        let id = RepoId::new(&entry.host, entry.id);
+    /// Takes over `entry`; claims that are as in `old` are shared with it, and words with it and
+    /// with `neighbour`.
+    pub(super) fn new(entry: RepoEntry, old: Option<&Self>, neighbour: Option<&Self>) -> Self {
+        let mut words = Words::of(old.into_iter().chain(neighbour));
+        let id = RepoId { host: words.share(&entry.host), id: entry.id };
         let mut held: HashMap<&str, Vec<&Arc<Claim>>> = HashMap::new();
         for claim in old.iter().flat_map(|old| &old.claims) {
             held.entry(&claim.entity_ref).or_default().push(claim);
@@ -297,17 +347,17 @@ impl Repository {
         let mut claims = Vec::new();
         let mut problems = Vec::new();
         for file in entry.files {
-            let branch: Box<str> = match file.branch.as_str() {
-                "" => entry.default_branch.as_deref().unwrap_or_default().into(),
-                branch => branch.into(),
-            };
-            problems.extend(file.problems.into_iter().map(|p| (branch.clone(), p)));
+            let branch = words.share(match file.branch.as_str() {
+                "" => entry.default_branch.as_deref().unwrap_or_default(),
+                branch => branch,
+            });
+            problems.extend(file.problems.into_iter().map(|p| (Arc::clone(&branch), p)));
             let origin = Arc::new(Origin {
                 repository: id.clone(),
-                path: file.path.into(),
+                path: words.share(&file.path),
                 branch,
-                provider: file.provider.into(),
-                configured_branch: file.branch.into(),
+                provider: words.share(&file.provider),
+                configured_branch: words.share(&file.branch),
             });
             for (entity, claimed_seq) in &file.claims {
                 let claim = Arc::new(Claim::new(entity, *claimed_seq, &origin));
@@ -320,8 +370,8 @@ impl Repository {
         Self {
             id,
             full_name: entry.full_name.into(),
-            account: entry.account.into(),
-            default_branch: entry.default_branch.map(Into::into),
+            account: words.share(&entry.account),
+            default_branch: entry.default_branch.map(|branch| words.share(&branch)),
             head: entry.head.map(Into::into),
             reconciled_at: entry.reconciled_at,
             problems: problems.into(),

@@ -142,8 +142,10 @@ impl View {
         let mut next = self.clone();
         for entry in entries {
             next.seq = next.seq.max(entry.seq);
-            let old = next.repositories.get(&RepoId::new(&entry.host, entry.id)).cloned();
-            let new = Arc::new(Repository::new(entry, old.as_deref()));
+            let id = RepoId::new(&entry.host, entry.id);
+            let old = next.repositories.get(&id).cloned();
+            let neighbour = next.repositories.get_prev(&id).map(|(_, neighbour)| &**neighbour);
+            let new = Arc::new(Repository::new(entry, old.as_deref(), neighbour));
             next.repositories.insert(new.id.clone(), Arc::clone(&new));
             next.exchange(old.as_deref(), Some(&new));
         }
@@ -326,7 +328,7 @@ impl View {
     }
 
     pub(super) fn tail(&self, claim: &Claim) -> String {
-        tail(&self.edges.of(&claim.entity_ref), claim.stale.as_deref())
+        tail(&self.edges.of(&claim.entity_ref), claim.stale())
     }
 
     /// All repositories by host and id.
