@@ -136,7 +136,7 @@ impl ViewFeed {
         let Some(last) = changes.last() else { return Ok(at) };
         let seq = last.seq;
         let view = (**self.view.borrow()).clone();
-        let view = changes.iter().fold(view, |view, change| apply(&view, change));
+        let view = apply(view, &changes);
         let before = self.routing.borrow().dependents.clone();
         let records = changes.iter().filter_map(|change| change.record.as_ref());
         let newcomers = records.filter_map(|record| Newcomer::of(record, &before)).collect();
@@ -205,9 +205,16 @@ fn watched_by(record: &RepoRecord) -> (Dependent, BTreeSet<Watched>) {
     (dependent, places.filter_map(watched).collect())
 }
 
-fn apply(view: &View, change: &ChangeEntry) -> View {
-    match &change.record {
-        Some(record) => view.with_repository(record.to_entry()),
-        None => view.without_repository(&RepoId::new(change.key.host.as_str(), change.key.id.0)),
+fn apply(mut view: View, changes: &[ChangeEntry]) -> View {
+    let is_written = |change: &ChangeEntry| change.record.is_some();
+    for alike in changes.chunk_by(|one, next| is_written(one) && is_written(next)) {
+        // Together they copy what they share with the view that is read only once.
+        let records = alike.iter().filter_map(|change| change.record.as_ref());
+        view = view.with_repositories(records.map(RepoRecord::to_entry));
+        for change in alike.iter().filter(|change| !is_written(change)) {
+            let id = RepoId::new(change.key.host.as_str(), change.key.id.0);
+            view = view.without_repository(&id);
+        }
     }
+    view
 }
