@@ -29,11 +29,12 @@ use crate::webhook::route::Routing;
 use crate::work::RepoKey;
 use overtaken::Newcomer;
 
-/// Records read at a time while loading: some MB of JSON.
-const LOAD_PAGE: usize = 500;
+/// Records read at a time while loading. As trees they take ten times the room that they have in
+/// the view, and the C library keeps what was once taken.
+const LOAD_PAGE: usize = 200;
 
-/// Changes read at a time: a burst becomes visible in steps of this size.
-const CHANGES_PAGE: usize = 500;
+/// Changes read at a time, fewer for the same reason: a burst becomes visible in steps of this size.
+const CHANGES_PAGE: usize = 100;
 
 /// Looks at the log this often even without a wake-up.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
