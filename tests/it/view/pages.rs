@@ -29,6 +29,10 @@ fn random_entity(random: &mut fastrand::Rng, name: &str) -> Entity {
     if random.u8(0..10) == 0 {
         body["metadata"]["title"] = [json!("Rare"), Value::Null][random.usize(0..2)].clone();
     }
+    if random.u8(0..4) == 0 {
+        // In lower case this is a second name.
+        body["Metadata"] = json!({"name": format!("other-{name}")});
+    }
     let owner = format!("group:default/{}", ["x", "y"][random.usize(0..2)]);
     related(entity(body), "ownedBy", &owner, "ownerOf")
 }
