@@ -69,7 +69,7 @@ impl RepoId {
     }
 }
 
-/// The file a claim comes from. Its words are shared with other repositories, see [`Words`].
+/// The file a claim comes from. Its words are shared with other repositories.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Origin {
     /// The repository.
