@@ -33,7 +33,7 @@ use overtaken::Newcomer;
 /// the view, and the C library keeps what was once taken.
 const LOAD_PAGE: usize = 200;
 
-/// Changes read at a time, fewer for the same reason: a burst becomes visible in steps of this size.
+/// Changes read at a time, few for the same reason: a burst becomes visible in steps of this size.
 const CHANGES_PAGE: usize = 100;
 
 /// Looks at the log this often even without a wake-up.

@@ -12,9 +12,9 @@ use crate::catalog::cursor::Position;
 use crate::catalog::index::NAME;
 use crate::catalog::postings::{Posting, Set};
 use crate::catalog::query::{Direction, OrderField};
-use crate::catalog::select::READ_COST;
 use crate::catalog::term::Term;
 use crate::catalog::uid::Uid;
+use crate::catalog::values::READ_COST;
 use crate::catalog::view::ViewEntity;
 
 /// Where a page starts.

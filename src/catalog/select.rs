@@ -10,13 +10,11 @@ use crate::catalog::filter::Filter;
 use crate::catalog::page::Start;
 use crate::catalog::postings::{Posting, Set};
 use crate::catalog::query::{Direction, FullText, Order, OrderField};
+use crate::catalog::values::READ_COST;
 use crate::catalog::view::ViewEntity;
 
 /// What a full text is looked for in when the question names neither fields nor an order.
 const FULL_TEXT_FIELD: &str = "metadata.uid";
-
-/// How many values of the index can be looked at for the price of reading those of one entity.
-pub(super) const READ_COST: usize = 30;
 
 /// What a selection found.
 pub struct Selected {

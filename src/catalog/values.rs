@@ -13,6 +13,9 @@ use serde_json::Value;
 
 use crate::catalog::search::{SKIPPED, searchable};
 
+/// How many values of the index can be looked at for the price of reading those of one entity.
+pub(super) const READ_COST: usize = 30;
+
 /// A value in lower case, and as it is written; both are `None` when it is null or too long.
 pub(super) type Found = (Option<String>, Option<String>);
 
