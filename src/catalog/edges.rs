@@ -229,7 +229,8 @@ mod tests {
             let mut uses: Vec<&str> =
                 of.iter().filter(|e| e.kind.to_lowercase() == "uses").map(|e| &*e.target).collect();
             let mut targets = edges.targets(source, "uses");
-            (uses.sort_unstable(), targets.sort_unstable());
+            uses.sort_unstable();
+            targets.sort_unstable();
             uses.dedup();
             targets.dedup();
             assert_eq!(targets, uses);
