@@ -6,9 +6,6 @@ use serde_json::Number;
 
 use super::{NodeValue, tagged};
 
-/// The handle of `!!str` and its kin.
-pub(super) const CORE_TAG: &str = "tag:yaml.org,2002:";
-
 /// What a scalar without quotes and tag is.
 pub(super) fn resolve_plain(text: &str, yaml_1_1: bool) -> NodeValue {
     match text {
@@ -21,7 +18,7 @@ pub(super) fn resolve_plain(text: &str, yaml_1_1: bool) -> NodeValue {
         return NodeValue::String(text.to_owned());
     }
     let value = match yaml_1_1 {
-        true => bool_1_1(text).or_else(|| number_1_1(text)).or_else(|| tagged::resolve_1_1(text)),
+        true => bool_1_1(text).or_else(|| number_1_1(text)).or_else(|| of_1_1(text)),
         false => number(text),
     };
     value.unwrap_or_else(|| NodeValue::String(text.to_owned()))
@@ -31,8 +28,7 @@ pub(super) fn resolve_plain(text: &str, yaml_1_1: bool) -> NodeValue {
 /// all other tags are dropped and leave a text.
 pub(super) fn resolve_tagged(text: &str, tag: &Tag, yaml_1_1: bool) -> NodeValue {
     let resolved = resolve_plain(text, yaml_1_1);
-    let core = if tag.handle == CORE_TAG { tag.suffix.as_str() } else { "" };
-    let fits = match (core, &resolved) {
+    let fits = match (tagged::core_name(tag), &resolved) {
         ("int", NodeValue::Number(_)) => !text.contains(['.', 'e', 'E']) || text.contains('x'),
         ("float", NodeValue::Number(_)) => text.contains(['.', 'e', 'E']),
         ("null", NodeValue::Null) | ("bool", NodeValue::Bool(_)) => true,
@@ -88,8 +84,13 @@ fn number_1_1(text: &str) -> Option<NodeValue> {
     is_decimal(&digits).then(|| digits.parse().ok().map(|f: f64| from_f64(sign * f))).flatten()
 }
 
+/// `1:30` and dates, which are texts in YAML 1.2.
+fn of_1_1(text: &str) -> Option<NodeValue> {
+    sexagesimal(text).or_else(|| tagged::timestamp(text).map(NodeValue::String))
+}
+
 /// `1:30` and `1:02:03.5`: seconds, in YAML 1.1.
-pub(super) fn resolve_sexagesimal(text: &str) -> Option<NodeValue> {
+fn sexagesimal(text: &str) -> Option<NodeValue> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text).replace('_', "");
     let (whole, fraction) = match unsigned.split_once('.') {
         Some((whole, fraction)) => (whole, Some(fraction)),
@@ -258,7 +259,7 @@ mod tests {
 
     #[test]
     fn core_tags_hold_where_the_text_fits_and_others_leave_a_text() {
-        let tag = |suffix: &str| Tag { handle: CORE_TAG.into(), suffix: suffix.into() };
+        let tag = |suffix: &str| Tag { handle: "tag:yaml.org,2002:".into(), suffix: suffix.into() };
         let text = |t: &str| NodeValue::String(t.into());
         assert_eq!(resolve_tagged("7", &tag("str"), false), text("7"));
         assert_eq!(resolve_tagged("7", &tag("int"), false), NodeValue::Number(7.into()));

@@ -7,7 +7,8 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use saphyr_parser::Tag;
 
-use super::scalar::{CORE_TAG, resolve_sexagesimal};
+/// The handle of `!!str` and its kin.
+const CORE_TAG: &str = "tag:yaml.org,2002:";
 
 /// Reads what is left of a text without its padding, however it ends.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -120,12 +121,6 @@ fn date_of(days: i64) -> (i64, i64, i64) {
     let day = of_year - (153 * month + 2) / 5 + 1;
     let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
     (era * 400 + year + next, month, day)
-}
-
-/// What YAML 1.1 makes of `1:30` and of dates, which later versions leave texts.
-pub(super) fn resolve_1_1(text: &str) -> Option<super::NodeValue> {
-    let moment = || timestamp(text).map(super::NodeValue::String);
-    resolve_sexagesimal(text).or_else(moment)
 }
 
 #[cfg(test)]
