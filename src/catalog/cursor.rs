@@ -6,12 +6,13 @@
 //! forged one asks for nothing that its sender could not have asked for.
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
-use serde_json::{Map, Value, json};
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
 
 use crate::catalog::filter::Filter;
 use crate::catalog::javascript;
 use crate::catalog::query::{Direction, FullText, OrderField, QueryError};
+use crate::catalog::schema::CURSOR;
 use crate::catalog::uid::Uid;
 
 /// A question and a place in its answer.
@@ -21,8 +22,8 @@ pub struct Cursor {
     pub question: Question,
     /// The last item of the page before, or the first of the page after.
     pub at: Position,
-    /// The first item of the first page.
-    pub first: Position,
+    /// The first item of the first page; `None` in a cursor that does not say.
+    pub first: Option<Position>,
     /// Whether the page before `at` is meant.
     pub is_previous: bool,
     /// How many entities the first page said there are; 0 when it was not asked to count.
@@ -67,14 +68,11 @@ impl Position {
     }
 
     /// What is missing is taken for the start.
-    fn read(value: &Value, has_order: bool) -> Option<Self> {
-        let texts = value.as_array()?.iter().map(|item| match item {
-            Value::Null => Some(""),
-            item => item.as_str(),
-        });
-        let mut texts = texts.collect::<Option<Vec<&str>>>()?.into_iter();
+    fn read(value: &Value, has_order: bool) -> Self {
+        let texts = value.as_array().into_iter().flatten();
+        let mut texts = texts.map(|item| item.as_str().unwrap_or_default());
         let value = has_order.then(|| Box::from(texts.next().unwrap_or_default()));
-        Some(Self { value, uid: Uid::near(texts.next().unwrap_or_default()) })
+        Self { value, uid: Uid::near(texts.next().unwrap_or_default()) }
     }
 }
 
@@ -99,16 +97,21 @@ impl Cursor {
         let mut cursor = json!({
             "orderFields": order.collect::<Vec<_>>(),
             "orderFieldValues": self.at.to_json(),
-            "firstSortFieldValues": self.first.to_json(),
             "isPrevious": self.is_previous,
             "fullTextFilter": text,
             "totalItems": self.total,
         });
-        if let Some(filter) = filter {
-            let name = if *form == Form::Body { "query" } else { "filter" };
-            cursor[name] = filter.to_query();
-        } else if *form == Form::Body {
-            cursor["query"] = json!({});
+        if let Some(first) = &self.first {
+            cursor["firstSortFieldValues"] = first.to_json();
+        }
+        match (filter, form) {
+            (None, Form::Parameters) => {}
+            (None, Form::Body) => cursor["query"] = json!({}),
+            (Some(filter), Form::Body) => cursor["query"] = filter.to_query(),
+            (Some(filter), Form::Parameters) => match filter.to_tree() {
+                Some(tree) => cursor["filter"] = tree,
+                None => cursor["query"] = filter.to_query(),
+            },
         }
         STANDARD.encode(cursor.to_string())
     }
@@ -118,64 +121,42 @@ impl Cursor {
         if text.is_empty() {
             return Err(QueryError::EmptyCursor);
         }
-        let bytes = [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE, &URL_SAFE_NO_PAD]
-            .iter()
-            .find_map(|engine| engine.decode(text).ok())
-            .unwrap_or_default();
+        let bytes = javascript::from_base64(text);
         let json = String::from_utf8_lossy(&bytes);
         let cursor: Value = serde_json::from_str(&json).map_err(|_| {
             QueryError::Cursor(format!("SyntaxError: {}", javascript::syntax_error(&json)))
         })?;
-        let Value::Object(members) = &cursor else {
-            return Err(QueryError::Cursor("Validation error: Expected object".into()));
-        };
-        Self::read(members)
+        if let Some(objections) = CURSOR.objections_as_json(&cursor) {
+            // Backstage says it of its own error once more.
+            let message = format!("InputError: Malformed cursor: {objections}");
+            return Err(QueryError::Cursor(message));
+        }
+        Self::read(&cursor)
     }
 
-    fn read(members: &Map<String, Value>) -> Result<Self, QueryError> {
-        let invalid = |name: &str| {
-            let what = if members.contains_key(name) { "Invalid" } else { "Required" };
-            QueryError::Cursor(format!("Validation error: {what} at \"{name}\""))
-        };
-        let member = |name: &str| members.get(name).unwrap_or(&Value::Null);
-        let orders = member("orderFields").as_array().ok_or_else(|| invalid("orderFields"))?;
-        let order = match orders.first() {
-            Some(order) => Some(read_order(order).ok_or_else(|| invalid("orderFields"))?),
-            None => None,
-        };
-        let position =
-            |name: &str| Position::read(member(name), order.is_some()).ok_or_else(|| invalid(name));
-        let form = if members.contains_key("query") { Form::Body } else { Form::Parameters };
-        let name = if form == Form::Body { "query" } else { "filter" };
-        let filter = match members.get(name) {
-            None => None,
-            Some(Value::Object(parts)) if form == Form::Parameters => {
-                let tree = Filter::from_tree(parts);
-                Some(tree.map_or_else(|| Filter::from_cursor(parts), Ok)?)
-            }
-            Some(Value::Object(query)) => Some(Filter::from_cursor(query)?),
-            Some(_) => return Err(invalid(name)),
-        };
-        let total = match member("totalItems") {
-            Value::Null => 0,
-            number => {
-                let number = number.as_u64().and_then(|number| usize::try_from(number).ok());
-                number.ok_or_else(|| invalid("totalItems"))?
-            }
-        };
+    /// Reads what the schema has nothing to object to.
+    fn read(cursor: &Value) -> Result<Self, QueryError> {
+        let order = cursor["orderFields"].get(0).and_then(read_order);
+        let position = |name: &str| Position::read(&cursor[name], order.is_some());
+        let query = cursor.get("query");
+        let filter =
+            match (query, cursor.get("filter")) {
+                (Some(query), _) => Some(Filter::from_cursor(query)?),
+                (None, Some(tree)) => Some(Filter::from_tree(tree).ok_or_else(|| {
+                    QueryError::Cursor("the filter is nested too deep".to_owned())
+                })?),
+                (None, None) => None,
+            };
         Ok(Self {
-            at: position("orderFieldValues")?,
-            first: match members.get("firstSortFieldValues") {
-                Some(_) => position("firstSortFieldValues")?,
-                None => position("orderFieldValues")?,
-            },
-            is_previous: member("isPrevious").as_bool().ok_or_else(|| invalid("isPrevious"))?,
-            total,
+            at: position("orderFieldValues"),
+            first: cursor.get("firstSortFieldValues").map(|_| position("firstSortFieldValues")),
+            is_previous: cursor["isPrevious"] == true,
+            // Only Backstage would count less than none, or halves.
+            total: cursor["totalItems"].as_f64().unwrap_or_default() as usize,
             question: Question {
                 filter,
-                form,
-                text: read_text(member("fullTextFilter"))
-                    .ok_or_else(|| invalid("fullTextFilter"))?,
+                form: if query.is_some() { Form::Body } else { Form::Parameters },
+                text: read_text(&cursor["fullTextFilter"]),
                 order,
             },
         })
@@ -194,19 +175,12 @@ fn read_order(order: &Value) -> Option<OrderField> {
     Some(OrderField { key: order.get("field")?.as_str()?.to_lowercase(), direction })
 }
 
-/// `None` when it is no full text.
-fn read_text(text: &Value) -> Option<Option<FullText>> {
-    if text.is_null() {
-        return Some(None);
-    }
-    let fields = match text.get("fields") {
-        None => None,
-        Some(fields) => {
-            let fields = fields.as_array()?.iter().map(|field| field.as_str().map(str::to_owned));
-            Some(fields.collect::<Option<_>>()?)
-        }
+fn read_text(text: &Value) -> Option<FullText> {
+    let term = text["term"].as_str()?;
+    let texts = |list: &Value| {
+        list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     };
-    Some(FullText::new(text.get("term")?.as_str()?, fields))
+    FullText::new(term, text.get("fields").map(texts))
 }
 
 #[cfg(test)]
@@ -223,7 +197,7 @@ mod tests {
                 text: FullText::new("Pay%", Some(vec!["metadata.name".to_owned()])),
                 order,
             },
-            first: position.clone(),
+            first: Some(position.clone()),
             at: position,
             is_previous: true,
             total: 12,
@@ -265,7 +239,7 @@ mod tests {
             with("filter", json!([])),
             with("filter", json!({"$nope": 1})),
             with("fullTextFilter", json!({"term": 1})),
-            with("totalItems", json!(-1)),
+            with("totalItems", json!("12")),
         ] {
             assert!(Cursor::decode(&text).is_err(), "{text}");
         }

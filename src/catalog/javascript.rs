@@ -3,6 +3,10 @@
 //!
 //! The words are those of V8 as Node 20 has it. Nothing is read into values here.
 
+use base64::Engine;
+use base64::alphabet::STANDARD as STANDARD_ALPHABET;
+use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
+
 /// Letters of a text that are shown on either side of the one that is wrong.
 const SHOWN_AROUND: usize = 10;
 
@@ -33,6 +37,25 @@ pub fn body_error(text: &str) -> String {
 pub fn index(name: &str) -> Option<u32> {
     let is_plain = name == "0" || !name.starts_with(['0', '+']);
     name.parse().ok().filter(|index| is_plain && *index != u32::MAX)
+}
+
+/// The bytes that Node reads from base64: in either alphabet, up to the first `=`, and without
+/// what belongs to none.
+pub fn from_base64(text: &str) -> Vec<u8> {
+    let letters = text.bytes().take_while(|byte| *byte != b'=').filter_map(|byte| match byte {
+        b'-' => Some(b'+'),
+        b'_' => Some(b'/'),
+        b'+' | b'/' => Some(byte),
+        byte => byte.is_ascii_alphanumeric().then_some(byte),
+    });
+    let mut letters: Vec<u8> = letters.collect();
+    // A letter alone is less than a byte.
+    if letters.len() % 4 == 1 {
+        letters.pop();
+    }
+    let engine =
+        GeneralPurpose::new(&STANDARD_ALPHABET, NO_PAD.with_decode_allow_trailing_bits(true));
+    engine.decode(letters).unwrap_or_default()
 }
 
 const END: &str = "Unexpected end of JSON input";

@@ -26,9 +26,9 @@ pub enum QueryError {
     /// A `query` is no predicate.
     #[error("Invalid query: Validation error: {0}")]
     Predicate(String),
-    /// A `$contains` asks for what the index cannot tell.
+    /// A predicate asks for what cannot be told.
     #[error("{0}")]
-    Contains(String),
+    Unanswered(String),
     /// A cursor of no text.
     #[error("Cursor cannot be empty")]
     EmptyCursor,

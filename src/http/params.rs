@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
@@ -16,6 +17,11 @@ pub const BODY_BYTES_MAX: usize = 100 * 1024;
 
 /// How long a body may take: it fits into a few packets.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The parameters that may stand there several times: what is written like a member of one is an
+/// object in the list.
+const LISTS: [&str; 6] =
+    ["facet", "fields", "filter", "fullTextFilterFields", "order", "orderField"];
 
 /// The decoded query parameters of a request, all of them known and not empty.
 #[derive(Debug, Clone)]
@@ -42,9 +48,12 @@ impl Params {
             .map(|(written, value)| Param { name: list_name(&written).to_owned(), written, value })
             .collect();
         let params = Self(params);
-        for Param { name, value, .. } in &params.0 {
+        for Param { name, written, value } in &params.0 {
             if !known.contains(&name.as_str()) {
                 return Err(ApiError::input(format!("Unknown query parameter '{name}'")));
+            }
+            if LISTS.contains(&name.as_str()) && !is_item(written, name) {
+                return Err(ApiError::input(format!("request/query/{name}/0 must be string")));
             }
             // In a list an empty value asks for nothing.
             if value.is_empty() && !params.is_list(name) {
@@ -83,12 +92,22 @@ impl Params {
         }
     }
 
-    /// The parameters other than `left_out`, then `name=value`, encoded again.
-    pub fn with(&self, left_out: &[&str], name: &str, value: &str) -> String {
-        let kept = self.0.iter().filter(|param| !left_out.contains(&param.name.as_str()));
+    /// The parameters without `left_out`, encoded again. `value` stands in the place of the first
+    /// value of `name` and of all others, or at the end.
+    pub fn with(&self, name: &str, value: &str, left_out: &str) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
-        query.extend_pairs(kept.map(|param| (&param.written, &param.value)));
-        query.append_pair(name, value);
+        let mut is_set = false;
+        for param in self.0.iter().filter(|param| param.name != left_out) {
+            match param.name == name {
+                false => query.append_pair(&param.written, &param.value),
+                true if is_set => continue,
+                true => query.append_pair(&param.written, value),
+            };
+            is_set |= param.name == name;
+        }
+        if !is_set {
+            query.append_pair(name, value);
+        }
         query.finish()
     }
 
@@ -107,13 +126,17 @@ impl Params {
     }
 }
 
-/// The name of a parameter whose values are written as items of a list: `filter[]`, `filter[0]`.
+/// The name of a parameter that may be written as an item of a list, `filter[]` or `filter[0]`, or
+/// as a member of an object, `filter[a]`.
 fn list_name(written: &str) -> &str {
     let item = written.strip_suffix(']').and_then(|rest| rest.split_once('['));
-    match item {
-        Some((name, index)) if index.bytes().all(|digit| digit.is_ascii_digit()) => name,
-        _ => written,
-    }
+    item.map_or(written, |(name, _)| name)
+}
+
+/// Whether a parameter is written as its name alone or as an item of a list of it.
+fn is_item(written: &str, name: &str) -> bool {
+    let item = &written[name.len()..];
+    item.bytes().all(|byte| byte.is_ascii_digit() || byte == b'[' || byte == b']')
 }
 
 /// The number that a text is in JavaScript, which is what Backstage's front ends may write.
@@ -131,7 +154,7 @@ fn javascript_number(text: &str) -> Option<f64> {
 /// The body of a request that has to have one: a JSON object. Anything else than
 /// `application/json` is refused, so that no web page can make a browser send it unasked.
 pub async fn json_body(request: Request) -> Result<Map<String, Value>, ApiError> {
-    if !request.headers().contains_key(CONTENT_TYPE) {
+    if content_type(request.headers()).is_none() {
         return Err(ApiError::input("unsupported media type undefined"));
     }
     backstage_body(request).await
@@ -140,7 +163,7 @@ pub async fn json_body(request: Request) -> Result<Map<String, Value>, ApiError>
 /// The body of a request that need not have one: `None` also for a body that says no type, which
 /// nobody reads.
 pub async fn optional_body(request: Request) -> Result<Option<Map<String, Value>>, ApiError> {
-    if !request.headers().contains_key(CONTENT_TYPE) {
+    if content_type(request.headers()).is_none() {
         return Ok(None);
     }
     backstage_body(request).await.map(Some)
@@ -166,8 +189,8 @@ async fn body_within(
     too_large: impl Fn() -> ApiError,
 ) -> Result<Map<String, Value>, ApiError> {
     let (parts, body) = request.into_parts();
-    let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let content_type = content_type(&parts.headers).unwrap_or_default();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
     let bytes = read(body, bytes_max).await?.ok_or_else(too_large)?;
     if bytes.is_empty() {
         return Ok(Map::new());
@@ -175,10 +198,36 @@ async fn body_within(
     if !media_type.eq_ignore_ascii_case("application/json") {
         return Err(ApiError::input(format!("unsupported media type {media_type}")));
     }
-    match serde_json::from_slice(&bytes) {
+    check_encoding(&parts.headers)?;
+    // Some editors and shells put a byte order mark there.
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
+    match serde_json::from_slice(bytes) {
         Ok(Value::Object(members)) => Ok(members),
         Ok(Value::Array(_)) => Err(ApiError::input("request/body must be object")),
-        _ => Err(ApiError::input(javascript::body_error(&String::from_utf8_lossy(&bytes)))),
+        _ => Err(ApiError::input(javascript::body_error(&String::from_utf8_lossy(bytes)))),
+    }
+}
+
+/// The type that a body says it is of; one that is empty says nothing.
+fn content_type(headers: &HeaderMap) -> Option<&str> {
+    let said = headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+    said.filter(|said| !said.is_empty())
+}
+
+/// Refuses bodies that would have to be unpacked or translated first.
+fn check_encoding(headers: &HeaderMap) -> Result<(), ApiError> {
+    let encoding = headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+    if let Some(encoding) = encoding.filter(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
+        return Err(ApiError::input(format!("unsupported content encoding \"{encoding}\"")));
+    }
+    let parameters = content_type(headers).unwrap_or_default().split(';').skip(1);
+    let charset = parameters.filter_map(|parameter| parameter.trim().split_once('='));
+    let mut charset = charset.filter(|(name, _)| name.eq_ignore_ascii_case("charset"));
+    match charset.next().map(|(_, charset)| charset.trim_matches('"').to_uppercase()) {
+        Some(charset) if charset != "UTF-8" => {
+            Err(ApiError::input(format!("unsupported charset \"{charset}\"")))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::catalog::View;
+use crate::catalog::schema::ANALYSIS;
 use crate::http::answer::{ApiError, tagged};
 use crate::http::catalog_api::ask;
 use crate::http::params::{Params, json_body, text, text_at};
@@ -19,7 +20,6 @@ pub(super) async fn analyze(
     Params::parse(&request, &[])?;
     let body = json_body(request).await?;
     // The name of a file is checked and not needed: the catalog knows all files there are.
-    text(&body, "catalogFilename")?;
     text(&body, "catalogFileName")?;
     let location = match body.get("location") {
         Some(Value::Object(location)) => location,
@@ -40,6 +40,9 @@ pub(super) async fn analyze(
         return Err(ApiError::input(message));
     }
     let target = text_at(location, "target", "/location")?.unwrap_or_default();
+    if let Some(objections) = ANALYSIS.objections_as_json(&Value::Object(body)) {
+        return Err(ApiError::input(format!("Malformed request: {objections}")));
+    }
     let url = Url::parse(&target)
         .ok()
         .filter(|url| url.has_host())

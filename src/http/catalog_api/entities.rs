@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::catalog::filter::Filter;
+use crate::catalog::javascript::from_base64;
 use crate::catalog::query::{Fields, Order, OrderField};
 use crate::http::answer::ApiError;
 use crate::http::catalog_api::{ask, list as entity_list};
@@ -29,7 +30,7 @@ pub(super) async fn list(
         .iter()
         .map(|order| OrderField::parse_order(order))
         .collect::<Result<_, _>>()?;
-    let Some(window) = window(&params)? else {
+    let Some(Window { limit, offset }) = window(&params)? else {
         let order = order.into_iter().next().map_or(Order::Uid, Order::Values);
         return ask(&state, move |view| {
             let entities = view.select(filter.as_ref(), &order).entities;
@@ -39,17 +40,18 @@ pub(super) async fn list(
     };
     let order = if order.is_empty() { Order::Ref } else { Order::Fields(order) };
     let (mut response, has_more) = ask(&state, move |view| {
-        let limit = window.limit.unwrap_or(usize::MAX);
+        let limit = limit.unwrap_or(usize::MAX);
         let set = view.find(filter.as_ref());
-        let mut page = view.cut(&set, &order, window.offset, limit.saturating_add(1));
+        let mut page = view.cut(&set, &order, offset.unwrap_or(0), limit.saturating_add(1));
         let has_more = page.len() > limit;
         page.truncate(limit);
         (entity_list(view, page, fields, "[", "]".to_owned()), has_more)
     })
     .await?;
-    if let Some(limit) = window.limit.filter(|_| has_more) {
-        let next = Window { limit: Some(limit), offset: window.offset.saturating_add(limit) };
-        let query = params.with(&["offset", "after"], "after", &next.encode());
+    if let Some(limit) = limit.filter(|_| has_more) {
+        let offset = offset.unwrap_or(0).saturating_add(limit);
+        let next = Window { limit: Some(limit), offset: Some(offset) };
+        let query = params.with("after", &next.encode(), "offset");
         let link = format!("</entities?{query}>; rel=\"next\"");
         let value = HeaderValue::from_str(&link)
             .map_err(|_| ApiError::internal("the link to the next page is no header"))?;
@@ -62,7 +64,7 @@ pub(super) async fn list(
 #[derive(Debug, Clone, Copy)]
 struct Window {
     limit: Option<usize>,
-    offset: usize,
+    offset: Option<usize>,
 }
 
 impl Window {
@@ -72,8 +74,7 @@ impl Window {
     }
 
     fn decode(text: &str) -> Result<Self, &'static str> {
-        let bytes = STANDARD.decode(text).ok();
-        let value: Option<Value> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let value: Option<Value> = serde_json::from_slice(&from_base64(text)).ok();
         let members = value.ok_or("could not be parsed")?;
         let number = |name: &str| match members.get(name) {
             None => Ok(None),
@@ -87,7 +88,7 @@ impl Window {
         // A page of nothing would link to itself.
         match limit {
             Some(0) => Err("limit was not an number"),
-            limit => Ok(Self { limit, offset: offset.unwrap_or(0) }),
+            limit => Ok(Self { limit, offset }),
         }
     }
 }
@@ -98,14 +99,13 @@ fn window(params: &Params) -> Result<Option<Window>, ApiError> {
     if limit == Some(0) {
         return Err(ApiError::input("Invalid limit, must be greater than zero"));
     }
-    if let Some(after) = params.only("after")? {
+    let after = params.only("after")?;
+    if let Some(after) = after {
         let window = Window::decode(after)
             .map_err(|why| ApiError::input(format!("Malformed after cursor, {why}")))?;
         limit = window.limit.or(limit);
-        offset = Some(window.offset);
+        offset = window.offset.or(offset);
     }
-    if limit.is_none() && offset.is_none() {
-        return Ok(None);
-    }
-    Ok(Some(Window { limit, offset: offset.unwrap_or(0) }))
+    let is_paged = after.is_some() || limit.is_some() || offset.is_some();
+    Ok(is_paged.then_some(Window { limit, offset }))
 }

@@ -10,24 +10,22 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::catalog::View;
 use crate::catalog::filter::Filter;
+use crate::catalog::javascript::from_base64;
 use crate::catalog::query::QueryError;
+use crate::catalog::schema::{LOCATION, LOCATIONS_CURSOR};
 use crate::catalog::uid::Uid;
 use crate::catalog::view::ViewEntity;
 use crate::http::answer::{self, ApiError, tagged};
-use crate::http::catalog_api::{ask, query};
+use crate::http::catalog_api::ask;
 use crate::http::params::{Params, json_body, optional_body, text};
 use crate::http::state::Shared;
 
 /// Items of a page of `by-query` when the client names no number: Backstage's default.
 const LIMIT_DEFAULT: usize = 1000;
-
-/// The keys that a query may compare.
-const KEYS: [&str; 4] = ["id", "type", "target", "entityref"];
 
 /// Why nothing can be registered, changed or removed here.
 const NOT_WRITTEN: &str = "locations cannot be written by hand: this catalog holds what the \
@@ -102,30 +100,14 @@ pub(super) async fn by_query(
     let (mut filter, mut limit) = (query(&body)?, wanted(&body)?.unwrap_or(LIMIT_DEFAULT));
     let mut after = None;
     if let Some(cursor) = text(&body, "cursor")? {
-        let members = decode(&cursor)?;
-        let wrong = |what: &str| QueryError::Cursor(format!("Validation error: {what}"));
-        let number = members.get("limit").ok_or_else(|| wrong("Required at \"limit\""))?;
-        let number = number.as_u64().and_then(|number| usize::try_from(number).ok());
-        limit = number
-            .filter(|number| *number > 0)
-            .ok_or_else(|| wrong("Number must be greater than or equal to 1 at \"limit\""))?;
-        after = match members.get("afterId") {
+        let cursor = decode(&cursor)?;
+        limit = cursor["limit"].as_f64().unwrap_or_default() as usize;
+        after = cursor["afterId"].as_str().map(Uid::near);
+        filter = match cursor.get("query") {
             None => None,
-            Some(Value::String(id)) => Some(Uid::near(id)),
-            Some(_) => return Err(wrong("Expected string at \"afterId\"").into()),
+            Some(Value::Object(query)) => Some(Filter::from_location_cursor(query)?),
+            Some(_) => return Err(ApiError::input("Query must be an object")),
         };
-        filter = match members.get("query") {
-            Some(Value::Object(query)) => Some(Filter::from_cursor(query)?),
-            _ => None,
-        };
-    }
-    if let Some(filter) = &filter
-        && let Some(key) = filter.keys().into_iter().find(|key| !KEYS.contains(key))
-    {
-        return Err(ApiError::input(format!(
-            "Invalid filter predicate, expected key to be 'id', 'type', 'target', or \
-             'entityRef', got '{key}'"
-        )));
     }
     ask(&state, move |view| {
         let holds = |location: &Location| {
@@ -148,12 +130,25 @@ pub(super) async fn by_query(
     .await
 }
 
-fn decode(cursor: &str) -> Result<Map<String, Value>, QueryError> {
+fn decode(cursor: &str) -> Result<Value, QueryError> {
     if cursor.is_empty() {
         return Err(QueryError::EmptyCursor);
     }
-    let json = STANDARD.decode(cursor).ok().and_then(|json| serde_json::from_slice(&json).ok());
-    json.ok_or(QueryError::CursorEncoding)
+    let json = serde_json::from_slice(&from_base64(cursor));
+    let cursor = json.map_err(|_| QueryError::CursorEncoding)?;
+    match LOCATIONS_CURSOR.objections(&cursor, None) {
+        None => Ok(cursor),
+        Some(objections) => Err(QueryError::Cursor(format!("Validation error: {objections}"))),
+    }
+}
+
+/// The `query` of a body.
+fn query(body: &Map<String, Value>) -> Result<Option<Filter>, ApiError> {
+    match body.get("query") {
+        None => Ok(None),
+        Some(Value::Object(query)) => Ok(Some(Filter::from_location_query(query)?)),
+        Some(_) => Err(ApiError::input("request/body/query must be object")),
+    }
 }
 
 pub(super) async fn by_id(
@@ -199,7 +194,9 @@ pub(super) async fn create(
         ));
     }
     let is_dry = params.first("dryRun").is_some_and(|choice| choice.eq_ignore_ascii_case("true"));
-    let target = written(request, ["target", "type"]).await?;
+    let body = json_body(request).await?;
+    require(&body, ["target", "type"])?;
+    let target = written(body)?;
     let view = state.complete_view()?;
     match view.generated_location("url", &target).filter(|_| is_dry) {
         Some(location) => Ok(answer::json(StatusCode::CREATED, &rehearsal(&view, location))),
@@ -218,14 +215,19 @@ fn rehearsal(view: &View, location: &Arc<ViewEntity>) -> Value {
 }
 
 /// `PUT /locations/{id}`: refused.
-pub(super) async fn update(Path(_): Path<String>, request: Request) -> Result<Response, ApiError> {
+pub(super) async fn update(request: Request) -> Result<Response, ApiError> {
     Params::parse(&request, &[])?;
-    written(request, ["type", "target"]).await?;
+    let body = json_body(request).await?;
+    require(&body, ["type", "target"])?;
+    if body.keys().any(|key| !["type", "target"].contains(&key.as_str())) {
+        return Err(ApiError::input("request/body must NOT have additional properties"));
+    }
+    written(body)?;
     Err(ApiError::not_allowed(NOT_WRITTEN))
 }
 
 /// `DELETE /locations/{id}`: refused.
-pub(super) async fn delete(Path(_): Path<String>, request: Request) -> Result<Response, ApiError> {
+pub(super) async fn delete(request: Request) -> Result<Response, ApiError> {
     Params::parse(&request, &[])?;
     Err(ApiError::not_allowed(NOT_WRITTEN))
 }
@@ -247,46 +249,24 @@ fn wanted(body: &Map<String, Value>) -> Result<Option<usize>, ApiError> {
     wanted.filter(|wanted| *wanted > 0).map(Some).ok_or_else(wrong)
 }
 
-/// What is wrong with a request, in the form of Backstage's schema validator.
-#[derive(Serialize)]
-struct Issue<'a> {
-    code: &'static str,
-    keys: [&'a str; 1],
-    path: [&'a str; 0],
-    message: String,
-}
-
-fn malformed(issue: Issue<'_>) -> String {
-    let issues = serde_json::to_string_pretty(&[issue]).unwrap_or_default();
-    format!("Malformed request: {issues}")
-}
-
-/// The target of a location that somebody wants to write; `required` in the order in which what is
-/// missing is told.
-async fn written(request: Request, required: [&str; 2]) -> Result<String, ApiError> {
-    let body = json_body(request).await?;
-    for name in required {
-        text(&body, name)?.ok_or_else(|| {
+/// Refuses a body without the texts `names`, in the order in which what is missing is told.
+fn require(body: &Map<String, Value>, names: [&str; 2]) -> Result<(), ApiError> {
+    for name in names {
+        text(body, name)?.ok_or_else(|| {
             ApiError::input(format!("request/body must have required property '{name}'"))
         })?;
     }
-    let member = |name: &str| Ok::<_, ApiError>(text(&body, name)?.unwrap_or_default());
-    let (target, kind) = (member("target")?, member("type")?);
-    let known = ["type", "target", "presence"];
-    if let Some(other) = body.keys().find(|key| !known.contains(&key.as_str())) {
-        return Err(ApiError::input(malformed(Issue {
-            code: "unrecognized_keys",
-            keys: [other],
-            path: [],
-            message: format!("Unrecognized key(s) in object: '{other}'"),
-        })));
+    Ok(())
+}
+
+/// The target of a location that somebody wants to write.
+fn written(body: Map<String, Value>) -> Result<String, ApiError> {
+    let body = Value::Object(body);
+    if let Some(objections) = LOCATION.objections_as_json(&body) {
+        return Err(ApiError::input(format!("Malformed request: {objections}")));
     }
-    let presence = text(&body, "presence")?;
-    if presence.is_some_and(|presence| !["required", "optional"].contains(&presence.as_str())) {
-        return Err(ApiError::input("Malformed request: presence is required or optional"));
-    }
-    if kind != "url" {
+    if body["type"] != "url" {
         return Err(ApiError::input("Registered locations must be of an allowed type [\"url\"]"));
     }
-    Ok(target)
+    Ok(body["target"].as_str().unwrap_or_default().to_owned())
 }

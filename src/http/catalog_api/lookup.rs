@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::catalog::filter::Filter;
 use crate::catalog::query::Fields;
+use crate::catalog::schema::PREDICATE;
 use crate::http::answer::{ApiError, tagged};
 use crate::http::catalog_api::{ask, one, query};
 use crate::http::params::{Params, optional_body, required_texts, text_list};
@@ -16,9 +17,13 @@ const NOT_DELETED: &str = "entities cannot be deleted by hand: this catalog hold
                            repositories on GitHub hold. Remove the entity from its catalog file, \
                            and it goes by itself";
 
-/// Why refs that are not sent cannot be looked up, in Backstage's words.
-const NO_BODY: &str = "Malformed request body (did you remember to specify an application/json \
-                       content type?), Validation error: Required at \"entityRefs\"";
+/// What a body with refs is told of, in Backstage's words.
+fn malformed(objections: &str) -> ApiError {
+    ApiError::input(format!(
+        "Malformed request body (did you remember to specify an application/json content type?), \
+         Validation error: {objections}"
+    ))
+}
 
 type Name = Path<(String, String, String)>;
 
@@ -69,9 +74,17 @@ pub(super) async fn by_refs(
 ) -> Result<Response, ApiError> {
     let params = Params::parse(&request, &["filter"])?;
     let filter = Filter::parse(&params.all("filter"))?;
-    let body = optional_body(request).await?.ok_or_else(|| ApiError::input(NO_BODY))?;
+    let body =
+        optional_body(request).await?.ok_or_else(|| malformed("Required at \"entityRefs\""))?;
     let refs = required_texts(&body, "entityRefs")?;
     let fields = Fields::whole(text_list(&body, "fields")?.unwrap_or_default())?;
+    if let Some(objections) = body
+        .get("query")
+        .filter(|query| query.is_object())
+        .and_then(|query| PREDICATE.objections(query, Some("query")))
+    {
+        return Err(malformed(&objections));
+    }
     let filter = Filter::both(filter, query(&body)?);
     ask(&state, move |view| {
         let set = filter.map(|filter| view.find(Some(&filter)));

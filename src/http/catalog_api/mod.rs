@@ -51,8 +51,9 @@ pub(super) fn routes() -> Router<Shared> {
     let router = route(router, "/entity-facets", by_facets);
     let all = get(locations::list).post(locations::create);
     let router = route(router, "/locations", all);
-    let router =
-        route(router, "/locations/by-query", post(locations::by_query).get(locations::no_such));
+    let by_query = post(locations::by_query).get(locations::no_such);
+    let by_query = by_query.put(locations::update).delete(locations::delete);
+    let router = route(router, "/locations/by-query", by_query);
     let one = get(locations::by_id).put(locations::update).delete(locations::delete);
     let router = route(router, "/locations/{id}", one);
     let router =

@@ -49,7 +49,10 @@ pub(super) async fn by_parameters(
     let params = Params::parse(&request, &known)?;
     let filter = Filter::parse(&params.all("filter"))?;
     let fields = Fields::parse(&params.all("fields"))?;
-    let order = params.first("orderField").map(OrderField::parse_order_field).transpose()?;
+    let orders = params.all("orderField");
+    let orders = orders.iter().map(|order| OrderField::parse_order_field(order));
+    // The first counts; the others are checked and not used, as in Backstage.
+    let order = orders.collect::<Result<Vec<_>, _>>()?.into_iter().next();
     let limit = params.number("limit")?.unwrap_or(LIMIT_DEFAULT);
     let offset = params.number("offset")?.unwrap_or(0);
     let counts = counts(params.only("totalItems")?, "query")?;
@@ -76,12 +79,13 @@ pub(super) async fn by_body(
     let body = optional_body(request).await?.unwrap_or_default();
     let limit = number(&body, "limit")?.unwrap_or(LIMIT_DEFAULT);
     let offset = number(&body, "offset")?.unwrap_or(0);
-    let fields = fields(&body)?;
-    let filter = query(&body)?;
     let order = order_by(&body)?;
     let text_filter = full_text(&body)?;
     let counts = counts(text(&body, "totalItems")?.as_deref(), "body")?;
-    let from = match text(&body, "cursor")? {
+    let cursor = text(&body, "cursor")?;
+    let filter = query(&body)?;
+    let fields = fields(&body)?;
+    let from = match cursor {
         Some(cursor) => From::Cursor(Box::new(Cursor::decode(&cursor)?)),
         None => {
             let question = Question { filter, form: Form::Body, text: text_filter, order };
@@ -154,7 +158,7 @@ fn page(view: &Arc<View>, Ask { from, limit, fields }: Ask) -> Response {
         From::Cursor(cursor) => {
             let Cursor { question, at, first, is_previous, total } = *cursor;
             let start = if is_previous { Start::Before(at) } else { Start::After(at) };
-            (question, start, Some(first), Some(total))
+            (question, start, first, Some(total))
         }
     };
     let set = view.find_all(&question);
@@ -177,7 +181,8 @@ fn page(view: &Arc<View>, Ask { from, limit, fields }: Ask) -> Response {
         let first = first.unwrap_or_else(|| head.clone());
         let cursor = |at: &Position, is_previous: bool| {
             let (at, first) = (at.clone(), first.clone());
-            Cursor { question: question.clone(), at, first, is_previous, total }.encode()
+            Cursor { question: question.clone(), at, first: Some(first), is_previous, total }
+                .encode()
         };
         if has_next {
             page_info.insert("nextCursor".to_owned(), cursor(last, false).into());
