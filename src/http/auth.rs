@@ -80,10 +80,12 @@ pub async fn require(State(guard): State<Guard>, request: Request, next: Next) -
 }
 
 async fn admit_backstage(backstage: Option<&Backstage>, token: &str) -> Result<(), ApiError> {
-    let illegal = || ApiError::authentication("Illegal token");
-    let backstage = backstage.ok_or_else(illegal)?;
-    backstage.verify(token).await.map_err(|refusal| match refusal {
-        Refusal::Illegal => illegal(),
+    let refused = match backstage {
+        Some(backstage) => backstage.verify(token).await,
+        None => Err(Refusal::ILLEGAL),
+    };
+    refused.map_err(|refusal| match refusal {
+        Refusal::Illegal(message) => ApiError::authentication(message),
         Refusal::NoKeys => ApiError::unavailable(
             "the keys of Backstage, which tell whether the token is good, cannot be fetched",
         ),

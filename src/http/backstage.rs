@@ -6,8 +6,11 @@
 //! `KEYS_TTL`, so that a withdrawn key ends. Whoever has no valid token decides what is fetched:
 //! hence the limits on sources, on how often one is asked and on what it answers.
 //!
-//! Who a valid token stands for is not looked at further: it may do what any token may.
+//! A plugin that asks for a user shows that user's token within its own, and both have to be good.
+//! Who a valid token stands for is not looked at further: it may do what any token may. The words
+//! of a refusal are Backstage's.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::Duration;
@@ -22,10 +25,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use jsonwebtoken::jwk::JwkSet;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use rustls::{ClientConfig, RootCertStore};
-use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use url::Url;
@@ -60,15 +62,54 @@ const ANSWER_TIME: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
 
 /// How far two clocks may be apart.
-const LEEWAY_SECS: i64 = 10;
+const LEEWAY_SECS: f64 = 10.0;
 
 /// Why a token is not accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// It is no token of this Backstage, or has ended.
-    Illegal,
+    /// It is no token of this Backstage for us, or has ended; in Backstage's words.
+    Illegal(Cow<'static, str>),
     /// The keys that would tell cannot be had.
     NoKeys,
+}
+
+impl Refusal {
+    /// No token at all, as far as we know.
+    pub(super) const ILLEGAL: Self = Self::Illegal(Cow::Borrowed("Illegal token"));
+
+    fn because(message: &'static str) -> Self {
+        Self::Illegal(Cow::Borrowed(message))
+    }
+}
+
+/// What a token says it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A plugin's.
+    Plugin,
+    /// A user's.
+    User,
+    /// What is left of a user's when a plugin passes it on; good within a plugin's only.
+    LimitedUser,
+    /// A user's as older Backstages made them, known by its audience.
+    UntypedUser,
+}
+
+impl Kind {
+    fn audience(self) -> Option<&'static str> {
+        match self {
+            Self::Plugin => Some(OUR_PLUGIN),
+            Self::UntypedUser => Some(USER_AUDIENCE),
+            Self::User | Self::LimitedUser => None,
+        }
+    }
+
+    fn failed(self) -> Refusal {
+        Refusal::because(match self {
+            Self::Plugin => "Failed plugin token verification",
+            _ => "Failed user token verification",
+        })
+    }
 }
 
 /// Who signs a token.
@@ -79,13 +120,6 @@ enum Source {
 }
 
 impl Source {
-    fn audience(&self) -> &'static str {
-        match self {
-            Self::Plugin(_) => OUR_PLUGIN,
-            Self::Users => USER_AUDIENCE,
-        }
-    }
-
     fn path(&self) -> String {
         match self {
             Self::Plugin(plugin) => format!("/api/{plugin}/.backstage/auth/v1/jwks.json"),
@@ -116,11 +150,6 @@ pub struct Backstage {
     clock: SharedClock,
     /// Held while a source is asked, so that many requests ask once.
     kept: Mutex<BTreeMap<Source, Kept>>,
-}
-
-#[derive(Deserialize)]
-struct Claims {
-    exp: i64,
 }
 
 impl Backstage {
@@ -154,18 +183,58 @@ impl Backstage {
 
     /// Whether a bearer token is one of this Backstage.
     pub async fn verify(&self, token: &str) -> Result<(), Refusal> {
-        let (source, key_id) = read_unverified(token).ok_or(Refusal::Illegal)?;
-        let key = self.key(&source, &key_id).await?;
-        let mut validation = Validation::new(Algorithm::ES256);
-        validation.set_audience(&[source.audience()]);
-        // Our clock decides below.
-        validation.validate_exp = false;
-        let claims = decode::<Claims>(token, &key, &validation).map_err(|_| Refusal::Illegal)?;
-        let now = self.clock.now().0 / 1000;
-        if claims.claims.exp + LEEWAY_SECS < now { Err(Refusal::Illegal) } else { Ok(()) }
+        let unverified = Unverified::read(token).ok_or(Refusal::ILLEGAL)?;
+        let claims = self.claims(token, &unverified).await?;
+        match unverified.kind {
+            Kind::LimitedUser => Err(Refusal::because("Illegal limited user token")),
+            Kind::User | Kind::UntypedUser => Ok(()),
+            Kind::Plugin => match &claims["obo"] {
+                Value::Null | Value::Bool(false) => Ok(()),
+                Value::String(none) if none.is_empty() => Ok(()),
+                user => self.verify_user(user.as_str().unwrap_or_default()).await,
+            },
+        }
     }
 
-    async fn key(&self, source: &Source, key_id: &str) -> Result<DecodingKey, Refusal> {
+    /// The same of the token of a user for whom a plugin asks.
+    async fn verify_user(&self, token: &str) -> Result<(), Refusal> {
+        match Unverified::read(token).filter(|token| token.kind != Kind::Plugin) {
+            Some(unverified) => self.claims(token, &unverified).await.map(|_| ()),
+            None => Err(Refusal::because("Invalid user token in plugin token obo claim")),
+        }
+    }
+
+    /// What a token claims, when its signature is good and it is for us and now.
+    async fn claims(&self, token: &str, unverified: &Unverified) -> Result<Value, Refusal> {
+        let kind = unverified.kind;
+        let source = unverified.source()?;
+        let key_id = unverified.key_id.as_deref().ok_or_else(|| kind.failed())?;
+        let key = self.key(&source, key_id, kind).await?;
+        let mut validation = Validation::new(Algorithm::ES256);
+        // Our clock decides below, and only what is there is compared here.
+        validation.required_spec_claims.clear();
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        let claims = decode::<Value>(token, &key, &validation).map_err(|_| kind.failed())?.claims;
+        let now = self.clock.now().0 as f64 / 1000.0;
+        let has_begun = match &claims["nbf"] {
+            Value::Null => true,
+            from => from.as_f64().is_some_and(|from| from <= now + LEEWAY_SECS),
+        };
+        let is_over = claims["exp"].as_f64().is_none_or(|exp| exp + LEEWAY_SECS < now);
+        let is_ours = kind.audience().is_none_or(|audience| match &claims["aud"] {
+            Value::Array(all) => all.iter().any(|one| one == audience),
+            one => one == audience,
+        });
+        match claims["sub"].as_str() {
+            _ if is_over || !has_begun || !is_ours => Err(kind.failed()),
+            None => Err(kind.failed()),
+            Some("") => Err(Refusal::because("No user sub found in token")),
+            Some(_) => Ok(claims),
+        }
+    }
+
+    async fn key(&self, source: &Source, key_id: &str, kind: Kind) -> Result<DecodingKey, Refusal> {
         let mut kept = self.kept.lock().await;
         let now = self.clock.now();
         if let Some(known) = kept.get(source) {
@@ -175,10 +244,10 @@ impl Backstage {
                 return Ok(key.clone());
             }
             if now.since(known.asked_at) < ASK_AGAIN {
-                return match known.got_at {
-                    Some(_) => Err(Refusal::Illegal),
-                    None => Err(Refusal::NoKeys),
-                };
+                return Err(match known.got_at {
+                    Some(_) => unknown_key(source, &known.keys, kind),
+                    None => Refusal::NoKeys,
+                });
             }
         } else if kept.len() >= SOURCES_MAX {
             // Forged tokens name plugins that do not exist; those make room.
@@ -186,7 +255,7 @@ impl Backstage {
                 |known: &Kept| known.keys.is_empty() && now.since(known.asked_at) >= ASK_AGAIN;
             kept.retain(|_, known| !useless(known));
             if kept.len() >= SOURCES_MAX {
-                return Err(Refusal::Illegal);
+                return Err(kind.failed());
             }
         }
         let fetched = timeout(ANSWER_TIME, self.fetch(source))
@@ -202,7 +271,8 @@ impl Backstage {
             Ok(keys) => {
                 known.keys = keys;
                 known.got_at = Some(now);
-                known.keys.get(key_id).cloned().ok_or(Refusal::Illegal)
+                let key = known.keys.get(key_id).cloned();
+                key.ok_or_else(|| unknown_key(source, &known.keys, kind))
             }
             Err(reason) => {
                 let url = format!("{}{}", self.backend, source.path());
@@ -238,24 +308,54 @@ impl Backstage {
     }
 }
 
-/// Who says to have signed a token, and with which key.
-fn read_unverified(token: &str) -> Option<(Source, String)> {
-    if token.len() > TOKEN_BYTES_MAX {
-        return None;
+/// Why a key is not known: a plugin that does not exist has none.
+fn unknown_key(source: &Source, keys: &HashMap<String, DecodingKey>, kind: Kind) -> Refusal {
+    match source {
+        Source::Plugin(plugin) if keys.is_empty() => Refusal::Illegal(Cow::Owned(format!(
+            "Received a plugin token where the source '{plugin}' plugin unexpectedly does not \
+             have a JWKS endpoint. The target plugin needs to be migrated to be installed in an \
+             app using the new backend system."
+        ))),
+        Source::Plugin(_) | Source::Users => kind.failed(),
     }
-    let header = decode_header(token).ok()?;
-    if header.alg != Algorithm::ES256 {
-        return None;
+}
+
+/// What a token says of itself.
+struct Unverified {
+    kind: Kind,
+    key_id: Option<String>,
+    subject: Option<String>,
+}
+
+impl Unverified {
+    fn read(token: &str) -> Option<Self> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return None;
+        }
+        let mut parts = token.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).ok());
+        let mut object = || serde_json::from_slice::<Map<String, Value>>(&parts.next()??).ok();
+        let (header, payload) = (object()?, object()?);
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+        let kind = match header.get("typ").and_then(Value::as_str) {
+            Some("vnd.backstage.plugin") => Kind::Plugin,
+            Some("vnd.backstage.user") => Kind::User,
+            Some("vnd.backstage.limited-user") => Kind::LimitedUser,
+            _ if payload.get("aud").is_some_and(|audience| audience == USER_AUDIENCE) => {
+                Kind::UntypedUser
+            }
+            _ => return None,
+        };
+        Some(Self { kind, key_id: text(header.get("kid")), subject: text(payload.get("sub")) })
     }
-    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
-    let payload: Value = serde_json::from_slice(&payload).ok()?;
-    let subject = payload["sub"].as_str()?;
-    let source = match header.typ.as_deref() {
-        Some("vnd.backstage.plugin") => Source::Plugin(plugin(subject)?.to_owned()),
-        Some("vnd.backstage.user") => Source::Users,
-        _ => return None,
-    };
-    Some((source, header.kid?))
+
+    fn source(&self) -> Result<Source, Refusal> {
+        if self.kind != Kind::Plugin {
+            return Ok(Source::Users);
+        }
+        let id = self.subject.as_deref().unwrap_or_default();
+        let forbidden = || Refusal::because("Invalid plugin token: forbidden subject format");
+        Ok(Source::Plugin(plugin(id).ok_or_else(forbidden)?.to_owned()))
+    }
 }
 
 /// The id of a plugin, when it can be a part of an address.
