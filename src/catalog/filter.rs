@@ -173,12 +173,12 @@ impl Filter {
 }
 
 fn parse_statements(param: &str) -> Result<Vec<Filter>, QueryError> {
-    // None means that the key has to exist.
-    let mut statements: Vec<(String, Vec<String>)> = Vec::new();
+    // None means that the key has to exist. The same key in another case is another statement.
+    let mut statements: Vec<(&str, Vec<String>)> = Vec::new();
     for text in param.split(',').map(str::trim).filter(|text| !text.is_empty()) {
         let (key, value) = match text.split_once('=') {
-            Some((key, value)) => (key.trim().to_lowercase(), Some(value.trim().to_lowercase())),
-            None => (text.to_lowercase(), None),
+            Some((key, value)) => (key.trim(), Some(value.trim().to_lowercase())),
+            None => (text, None),
         };
         if key.is_empty() {
             return Err(QueryError::Statement(text.to_owned()));
@@ -188,9 +188,9 @@ fn parse_statements(param: &str) -> Result<Vec<Filter>, QueryError> {
             None => statements.push((key, value.into_iter().collect())),
         }
     }
-    let filter = |(key, values): (String, Vec<String>)| match values.is_empty() {
-        true => Filter::Exists(key),
-        false => Filter::In(key, values),
+    let filter = |(key, values): (&str, Vec<String>)| match values.is_empty() {
+        true => Filter::Exists(key.to_lowercase()),
+        false => Filter::In(key.to_lowercase(), values),
     };
     Ok(statements.into_iter().map(filter).collect())
 }
@@ -213,6 +213,7 @@ mod tests {
         statements(&["A=B=c"], all(json!([{"a": {"$in": ["b=c"]}}])));
         statements(&["a="], all(json!([{"a": {"$in": [""]}}])));
         statements(&["a=b,a=c"], all(json!([{"a": {"$in": ["b", "c"]}}])));
+        statements(&["a=b,A=c"], all(json!([{"a": {"$in": ["b"]}}, {"a": {"$in": ["c"]}}])));
         statements(&["a=b,a"], all(json!([{"a": {"$in": ["b"]}}])));
         statements(&["a,a=b"], all(json!([{"a": {"$in": ["b"]}}])));
         statements(
