@@ -2,8 +2,8 @@
 //! objects to: the same verdicts, with the same findings in the same order.
 //!
 //! Backstage passes the objections of its schema library (zod 3) on to the client, and clients
-//! compare them. A value that fits several forms badly is told what every form would object to.
-//! How findings are worded is the business of [`super::finding`].
+//! compare them. A value that fits several forms badly is told what every form would object to. How
+//! findings are worded is the business of `finding`.
 
 use serde_json::{Map, Value};
 

@@ -153,6 +153,67 @@ check('queryEntities: full text and counts', async () => {
   assert.equal(uncounted.totalItems, 0);
 });
 
+check('what the pages of the front end ask', async () => {
+  const byName = { field: 'metadata.name', order: 'asc' };
+  const readers = 'group:default/readers';
+
+  // The table of the catalog: a page, its count, the pickers beside it.
+  const filter = { kind: 'component', 'relations.ownedBy': [readers, 'user:default/ada'] };
+  const table = { filter, orderFields: byName, limit: 20, totalItems: 'exclude' };
+  const page = await client.queryEntities(table, options);
+  assert.equal(page.items.length, 20);
+  assert.equal(page.items[0].metadata.name, 'parts-1-000');
+  const { totalItems } = await client.queryEntities({ filter, limit: 0 }, options);
+  assert.equal(totalItems, total - 16);
+  const starred = { ...filter, 'metadata.name': ['web-shop', 'PRINT-DESK', 'nope'] };
+  const stars = await client.queryEntities({ filter: starred, limit: 1000, orderFields: byName }, options);
+  assert.deepEqual(names(stars.items), ['Print-Desk', 'web-shop']);
+  const fields = ['metadata.name', 'kind', 'spec.profile.displayname', 'metadata.title'];
+  const owners = await client.queryEntities(
+    {
+      filter: [{ kind: 'User' }, { kind: 'Group' }],
+      fullTextFilter: { term: 'Ada', fields },
+      orderFields: byName,
+      limit: 20,
+    },
+    options,
+  );
+  assert.deepEqual(names(owners.items), ['ada']);
+  const facets = ['kind', 'spec.type', 'metadata.tags', 'spec.lifecycle', 'metadata.namespace', 'relations.ownedBy'];
+  const counted = await client.getEntityFacets({ facets, filter: { kind: 'component' } }, options);
+  assert.deepEqual(Object.keys(counted.facets).sort(), [...facets].sort());
+  assert.ok(Object.values(counted.facets).every(values => values.length > 0));
+
+  // A query is asked for page by page as a body: the client looks into the cursor.
+  const query = { $all: [{ kind: 'component' }, { 'metadata.tags': { $contains: 'part' } }] };
+  const first = await client.queryEntities({ query, orderFields: byName, limit: 400 }, options);
+  const cursor = first.pageInfo.nextCursor;
+  const rest = await client.queryEntities({ cursor, limit: 400 }, options);
+  assert.equal(first.items.length + rest.items.length, first.totalItems);
+
+  // The page of an entity: names of what it is related to, and what would go with its file.
+  const entity = await client.getEntityByRef(desk, options);
+  const related = await client.getEntitiesByRefs(
+    {
+      entityRefs: entity.relations.map(({ targetRef }) => targetRef),
+      fields: ['kind', 'metadata.name', 'metadata.namespace', 'metadata.title', 'metadata.description',
+        'spec.profile.displayName', 'spec.type'],
+    },
+    options,
+  );
+  assert.equal(related.items.length, entity.relations.length);
+  const origin = 'metadata.annotations.backstage.io/managed-by-origin-location';
+  const together = await client.getEntities(
+    {
+      filter: { [origin]: entity.metadata.annotations['backstage.io/managed-by-origin-location'] },
+      fields: ['kind', 'metadata.name', 'metadata.namespace', 'metadata.uid'],
+    },
+    options,
+  );
+  assert.ok(names(together.items).includes('Print-Desk'));
+  assert.ok(together.items.every(item => item.metadata.uid && !item.spec));
+});
+
 check('streamEntities: pages until all have come', async () => {
   const seen = [];
   for await (const page of client.streamEntities({ fields: ['metadata.name'] }, options)) {
