@@ -100,7 +100,7 @@ pub fn generated_location(source: &Source, urls: &FileUrls) -> Entity {
         "apiVersion": "backstage.io/v1alpha1",
         "kind": "Location",
         "metadata": {"name": name, "namespace": DEFAULT_NAMESPACE},
-        "spec": {"type": "url", "target": target, "presence": "optional"},
+        "spec": {"type": "url", "target": target},
     });
     annotate(&mut body, source, urls);
     Entity {
@@ -245,7 +245,6 @@ mod tests {
         let source = source("main", "c.yaml");
         let location = generated_location(&source, &FileUrls::of(&source, None));
         assert!(location.entity_ref.starts_with("location:default/generated-"));
-        assert_eq!(location.body["spec"]["presence"], "optional");
         assert_eq!(
             location.body["spec"]["target"],
             "https://ghe.example.com/shop/Cart/blob/main/c.yaml"
