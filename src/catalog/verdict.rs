@@ -49,17 +49,16 @@ pub struct Verdict {
     pub needs: BTreeSet<Need>,
 }
 
-/// Checks an entity that is JSON. Without a file, nothing that it names is asked for.
-pub fn verdict(entity: &Value, beside: Option<Beside<'_>>) -> Verdict {
-    // JSON is YAML, so that there is one way to read both.
-    let root = match yaml::parse(&entity.to_string()).into_iter().next().map(|read| read.root) {
-        Some(Ok(root)) => root,
-        Some(Err(error)) => {
-            let errors = vec![("InputError", error.message)];
+/// Checks an entity, a text that is JSON. Without a file, nothing that it names is asked for.
+pub fn verdict(entity: &str, beside: Option<Beside<'_>>) -> Verdict {
+    let root = match read(entity) {
+        Ok(root) => root,
+        Err(message) => {
+            let errors = vec![("InputError", message)];
             return Verdict { errors, ..Verdict::default() };
         }
-        None => return Verdict::default(),
     };
+    let entity = &root.to_json();
     let mut verdict = Verdict { has_envelope: has_envelope(&root), ..Verdict::default() };
     let mut replaced = None;
     if verdict.has_envelope {
@@ -83,6 +82,20 @@ pub fn verdict(entity: &Value, beside: Option<Beside<'_>>) -> Verdict {
         verdict.follow(&name.to_string(), &root.to_json(), beside);
     }
     verdict
+}
+
+/// JSON is YAML, so that there is one way to read both, in the order in which it is written.
+fn read(entity: &str) -> Result<Node, String> {
+    let read = |text: &str| yaml::parse(text).into_iter().next().map(|document| document.root);
+    if let Some(Ok(root)) = read(entity) {
+        return Ok(root);
+    }
+    // Of members with one name, JSON takes the last.
+    let once: Value = serde_json::from_str(entity).map_err(|error| error.to_string())?;
+    match read(&once.to_string()) {
+        Some(root) => root.map_err(|error| error.message),
+        None => Err("there is no entity".to_owned()),
+    }
 }
 
 impl Verdict {

@@ -154,6 +154,13 @@ fn javascript_number(text: &str) -> Option<f64> {
 /// The body of a request that has to have one: a JSON object. Anything else than
 /// `application/json` is refused, so that no web page can make a browser send it unasked.
 pub async fn json_body(request: Request) -> Result<Map<String, Value>, ApiError> {
+    Ok(json_body_and_text(request).await?.0)
+}
+
+/// The same, and the text of it, which has the members in their order.
+pub async fn json_body_and_text(
+    request: Request,
+) -> Result<(Map<String, Value>, Vec<u8>), ApiError> {
     if content_type(request.headers()).is_none() {
         return Err(ApiError::input("unsupported media type undefined"));
     }
@@ -166,10 +173,10 @@ pub async fn optional_body(request: Request) -> Result<Option<Map<String, Value>
     if content_type(request.headers()).is_none() {
         return Ok(None);
     }
-    backstage_body(request).await.map(Some)
+    Ok(Some(backstage_body(request).await?.0))
 }
 
-async fn backstage_body(request: Request) -> Result<Map<String, Value>, ApiError> {
+async fn backstage_body(request: Request) -> Result<(Map<String, Value>, Vec<u8>), ApiError> {
     let too_large = || ApiError::input("request entity too large");
     body_within(request, BODY_BYTES_MAX, too_large).await
 }
@@ -180,20 +187,20 @@ pub async fn json_body_within(
     bytes_max: usize,
 ) -> Result<Map<String, Value>, ApiError> {
     let too_large = || ApiError::too_large(format!("the body is over {bytes_max} bytes"));
-    body_within(request, bytes_max, too_large).await
+    Ok(body_within(request, bytes_max, too_large).await?.0)
 }
 
 async fn body_within(
     request: Request,
     bytes_max: usize,
     too_large: impl Fn() -> ApiError,
-) -> Result<Map<String, Value>, ApiError> {
+) -> Result<(Map<String, Value>, Vec<u8>), ApiError> {
     let (parts, body) = request.into_parts();
     let content_type = content_type(&parts.headers).unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
     let bytes = read(body, bytes_max).await?.ok_or_else(too_large)?;
     if bytes.is_empty() {
-        return Ok(Map::new());
+        return Ok((Map::new(), Vec::new()));
     }
     if !media_type.eq_ignore_ascii_case("application/json") {
         return Err(ApiError::input(format!("unsupported media type {media_type}")));
@@ -202,7 +209,7 @@ async fn body_within(
     // Some editors and shells put a byte order mark there.
     let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
     match serde_json::from_slice(bytes) {
-        Ok(Value::Object(members)) => Ok(members),
+        Ok(Value::Object(members)) => Ok((members, bytes.to_vec())),
         Ok(Value::Array(_)) => Err(ApiError::input("request/body must be object")),
         _ => Err(ApiError::input(javascript::body_error(&String::from_utf8_lossy(bytes)))),
     }

@@ -9,8 +9,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::explain::Place;
 use super::{OperateError, Operator};
 use crate::catalog::verdict::{Beside, Verdict, verdict};
@@ -44,20 +42,19 @@ struct Home {
 }
 
 impl Operator {
-    /// Judges an entity that is to stand in the file at `address`, an URL; `key` tells the key of
-    /// a repository, given its host and name, if it has a record.
+    /// Judges an entity, a text that is JSON, that is to stand in the file at `address`, an URL;
+    /// `key` tells the key of a repository, given its host and name, if it has a record.
     ///
     /// # Errors
     /// When something has to be read of GitHub and it gives no answer to believe or is not to be
     /// asked now, or the storage fails.
     pub async fn judge(
         &self,
-        entity: Value,
+        entity: Arc<str>,
         address: &str,
         key: impl FnOnce(&Source) -> Option<RepoKey>,
         inspect: &dyn Inspect,
     ) -> Result<Verdict, OperateError> {
-        let entity = Arc::new(entity);
         let Some(file) = target::address(address) else {
             return Ok(judged(entity, None, Gathered::default()).await?.0);
         };
@@ -216,7 +213,7 @@ const fn is_let_in(place: Place) -> bool {
 
 /// The verdict, off the async threads: what is read may be long.
 async fn judged(
-    entity: Arc<Value>,
+    entity: Arc<str>,
     file: Option<Source>,
     gathered: Gathered,
 ) -> Result<(Verdict, Gathered), OperateError> {

@@ -59,6 +59,9 @@ pub(super) fn with_odd_fields(random: &mut fastrand::Rng, body: &Value) -> Value
     body
 }
 
+/// A value in lower case, and as it is written.
+type Searched = (Option<String>, Option<String>);
+
 /// Every row of every entity is in the index, and nothing else.
 pub(super) fn assert_index_holds(view: &View, entities: &[Arc<ViewEntity>]) {
     // What any entity of these tests may have, so that what nobody has any more is asked for too.
@@ -66,7 +69,7 @@ pub(super) fn assert_index_holds(view: &View, entities: &[Arc<ViewEntity>]) {
     let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
     let mut holders: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for entity in entities {
-        let mut expected: BTreeMap<String, Vec<(Option<String>, Option<String>)>> = BTreeMap::new();
+        let mut expected: BTreeMap<String, Vec<Searched>> = BTreeMap::new();
         for row in rows(&view.json(entity)) {
             holders.entry(row.key.clone()).or_default().insert(entity.entity_ref());
             if let Some(original) = row.original.clone() {
