@@ -18,28 +18,36 @@ use super::{
     ALIAS_BYTES_MAX, ALIASES_MAX, DEPTH_MAX, Key, NODES_MAX, Node, NodeValue, Position, SyntaxError,
 };
 
-/// Most bytes that are parsed again after repairs: a text of 1 MiB 16 times, and one of usual
-/// size (10 kB) 1,600 times, which is once for each of its lines.
-const REPAIR_BYTES_MAX: usize = 16 << 20;
+/// Most bytes of a text, all its documents together, that are parsed again after repairs: some
+/// tenths of a second. A text of usual size (10 kB) may have 400 places to mend.
+const REPAIR_BYTES_MAX: usize = 4 << 20;
+
+/// What may still be parsed again of a text.
+pub(super) struct Budget(usize);
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self(REPAIR_BYTES_MAX)
+    }
+}
 
 /// The root of a chunk, if it has content.
-pub(super) fn compose(chunk: &Chunk<'_>) -> Result<Option<Node>, SyntaxError> {
+pub(super) fn compose(chunk: &Chunk<'_>, budget: &mut Budget) -> Result<Option<Node>, SyntaxError> {
     if let Some(error) = &chunk.error {
         return Err(error.clone());
     }
     refuse_lone_carriage_return(chunk)?;
     let disguised = disguise(&chunk.text);
     let mut repaired = Repaired::new(disguised.text.clone(), chunk.lines_before);
-    let mut budget = REPAIR_BYTES_MAX;
     loop {
         let fault = match compose_once(chunk, &repaired, &disguised) {
             Ok(root) => return Ok(root),
             Err(fault) => fault,
         };
-        budget = budget.saturating_sub(repaired.text.len());
-        if budget == 0 || !repaired.mend(&fault) {
+        if budget.0 == 0 || !repaired.mend(&fault) {
             return Err(fault);
         }
+        budget.0 = budget.0.saturating_sub(repaired.text.len());
     }
 }
 
@@ -169,9 +177,12 @@ impl Composer<'_> {
                 if let Some(frame) = in_block.filter(|_| is_quoted.contains(&style)) {
                     self.check_lines((&span.start, &span.end), frame.block_column, None)?;
                 }
+                let before = self.nodes;
                 let value = self.scalar(text.into_owned(), style, tag.as_deref(), at)?;
                 let node = Node { at, value };
-                self.finish(Finished { node, is_alias: false, nodes: 1, alias_weight: 0 }, anchor)
+                // A scalar may stand for many values.
+                let nodes = 1 + (self.nodes - before);
+                self.finish(Finished { node, is_alias: false, nodes, alias_weight: 0 }, anchor)
             }
             Event::SequenceStart(anchor, tag) => {
                 let tag = tag.filter(|tag| tagged::core_name(tag) == "omap");
@@ -296,8 +307,9 @@ impl Composer<'_> {
         let outer = self.stack.last();
         // The parser gives block collections an empty span, but for their anchors and tags; and so
         // the pair of `[key: value]`, which has no brackets of its own.
-        let has_brackets = !span.is_empty() && self.lines.opens_before(&span.end);
-        let flow = has_brackets || outer.is_some_and(|outer| outer.flow);
+        // Within brackets nothing but brackets opens, and a line may hold any number of them.
+        let flow = outer.is_some_and(|outer| outer.flow)
+            || !span.is_empty() && self.lines.opens_before(&span.end);
         let is_list = matches!(content, Content::List(_));
         if !flow && !is_list && self.lines.stands_after_tab(&span.start) {
             let message = "a tab cannot indent, use spaces".into();
@@ -309,9 +321,9 @@ impl Composer<'_> {
         }
         // The parser places a list that is not indented more than its key at its first item.
         let is_value = outer.is_some_and(|outer| matches!(outer.content, Content::Map { .. }));
-        let is_indented = !is_list || self.lines.starts_list(&span.end, is_value);
+        let is_indented = || !is_list || self.lines.starts_list(&span.end, is_value);
         let block_column = match outer {
-            _ if !flow && is_indented => self.position(&span.end).column,
+            _ if !flow && is_indented() => self.position(&span.end).column,
             Some(outer) => outer.block_column,
             None => 0,
         };

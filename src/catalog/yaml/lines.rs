@@ -2,6 +2,8 @@
 //!
 //! npm's `yaml` refuses tabs that indent, and lines of brackets and quotes that stand as far left
 //! as the key they belong to; the parser takes both.
+//!
+//! To look at a place reads its line up to there. Whoever asks does so a few times a line.
 
 use saphyr_parser::Marker;
 

@@ -18,6 +18,8 @@ mod tagged;
 
 use serde_json::Value;
 
+use self::compose::Budget;
+
 pub use scalar::number_text;
 
 /// Largest text that is read: the largest API definition Backstage was seen to take is 3 MB.
@@ -120,10 +122,10 @@ pub fn parse(text: &str) -> Vec<Document> {
     if let Err(error) = check_size(text) {
         return vec![Document { number: 1, at: error.at, root: Err(error) }];
     }
-    let mut documents = Vec::new();
+    let (mut documents, mut budget) = (Vec::new(), Budget::default());
     let mut number = 0;
     for chunk in split::split(text) {
-        let root = match read(&chunk) {
+        let root = match read(&chunk, &mut budget) {
             Ok(Node { value: NodeValue::Null, .. }) => continue,
             root => root,
         };
@@ -145,7 +147,9 @@ pub fn parse_all(text: &str) -> Vec<Result<Node, SyntaxError>> {
     if let Err(error) = check_size(text) {
         return vec![Err(error)];
     }
-    split::split(text).iter().filter(|chunk| chunk.is_document).map(read).collect()
+    let mut budget = Budget::default();
+    let chunks = split::split(text).into_iter().filter(|chunk| chunk.is_document);
+    chunks.map(|chunk| read(&chunk, &mut budget)).collect()
 }
 
 fn check_size(text: &str) -> Result<(), SyntaxError> {
@@ -156,9 +160,10 @@ fn check_size(text: &str) -> Result<(), SyntaxError> {
     Err(SyntaxError { at: Position { line: 1, column: 1 }, message })
 }
 
-fn read(chunk: &split::Chunk<'_>) -> Result<Node, SyntaxError> {
+fn read(chunk: &split::Chunk<'_>, budget: &mut Budget) -> Result<Node, SyntaxError> {
     let nothing = || Node { at: chunk.content_at(), value: NodeValue::Null };
-    compose::compose(chunk).map(|root| root.unwrap_or_else(nothing)).map_err(|error| SyntaxError {
+    let root = compose::compose(chunk, budget).map(|root| root.unwrap_or_else(nothing));
+    root.map_err(|error| SyntaxError {
         at: chunk.within(error.at),
         message: hints::with_hint(error.message),
     })

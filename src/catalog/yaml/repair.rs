@@ -4,6 +4,7 @@
 //! Where a blank has to be put in, it is remembered, so that every place is told as in the text.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use super::{Position, SyntaxError};
 
@@ -21,29 +22,33 @@ const NO_BLANK_REFUSED: &str = "':' may not precede any of `[{` in flow mapping"
 pub(super) struct Repaired<'a> {
     pub(super) text: Cow<'a, str>,
     lines_before: u32,
-    blanks: Vec<Blanks>,
+    /// By the line of the chunk, from 1; those of a line from left to right.
+    blanks: HashMap<usize, Vec<Blanks>>,
 }
 
 /// Blanks that were put in.
 struct Blanks {
-    /// The line of the chunk, from 1.
-    line: usize,
     /// The column where they start, from 0, in the text as it is now: lines are mended from left
     /// to right.
     column: usize,
     count: usize,
+    /// How many were put in before them in their line.
+    before: usize,
 }
 
 impl<'a> Repaired<'a> {
-    pub(super) const fn new(text: Cow<'a, str>, lines_before: u32) -> Self {
-        Self { text, lines_before, blanks: Vec::new() }
+    pub(super) fn new(text: Cow<'a, str>, lines_before: u32) -> Self {
+        Self { text, lines_before, blanks: HashMap::new() }
     }
 
     /// The place in the file that a line (from 1) and a column (from 0) of the text stand for.
     pub(super) fn position(&self, line: usize, column: usize) -> Position {
-        let before = self.blanks.iter().filter(|blanks| blanks.line == line);
-        let put_in: usize =
-            before.map(|blanks| column.saturating_sub(blanks.column).min(blanks.count)).sum();
+        let of_line = self.blanks.get(&line).map_or(&[][..], Vec::as_slice);
+        let before = of_line.partition_point(|blanks| blanks.column < column);
+        let put_in = before.checked_sub(1).map_or(0, |last| {
+            let last = &of_line[last];
+            last.before + (column - last.column).min(last.count)
+        });
         let clamp = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         Position {
             line: self.lines_before.saturating_add(clamp(line)),
@@ -57,7 +62,7 @@ impl<'a> Repaired<'a> {
         let line_start: usize =
             self.text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
         let mut column = fault.at.column.saturating_sub(1) as usize;
-        for blanks in self.blanks.iter().filter(|blanks| blanks.line == line) {
+        for blanks in self.blanks.get(&line).into_iter().flatten() {
             if blanks.column <= column {
                 column += blanks.count;
             }
@@ -70,21 +75,23 @@ impl<'a> Repaired<'a> {
             TAB_REFUSED => self.spaces_for_tabs(place),
             BRACKET_REFUSED => {
                 let count = self.blanks_before_bracket(line_start, place);
-                self.put_in(Blanks { line, column, count }, place)
+                self.put_in(count, (line, column), place)
             }
             NO_BLANK_REFUSED if self.text[place..].starts_with(':') => {
-                self.put_in(Blanks { line, column: column + 1, count: 1 }, place + 1)
+                self.put_in(1, (line, column + 1), place + 1)
             }
             _ => false,
         }
     }
 
-    fn put_in(&mut self, blanks: Blanks, place: usize) -> bool {
-        if blanks.count == 0 {
+    fn put_in(&mut self, count: usize, (line, column): (usize, usize), place: usize) -> bool {
+        if count == 0 {
             return false;
         }
-        self.text.to_mut().insert_str(place, &" ".repeat(blanks.count));
-        self.blanks.push(blanks);
+        self.text.to_mut().insert_str(place, &" ".repeat(count));
+        let of_line = self.blanks.entry(line).or_default();
+        let before = of_line.last().map_or(0, |last| last.before + last.count);
+        of_line.push(Blanks { column, count, before });
         true
     }
 

@@ -1,6 +1,8 @@
 //! `fixtures/yaml/cases.json`: texts and the documents they are. The values agree with npm's
 //! `yaml`, the places are ours.
 
+use std::time::{Duration, Instant};
+
 use cuelight::catalog::yaml::{
     ALIASES_MAX, DEPTH_MAX, DOCUMENTS_MAX, NODES_MAX, Part, Position, TEXT_BYTES_MAX, parse,
 };
@@ -65,6 +67,16 @@ fn aliases_cannot_expand_without_end() {
         laughs.push_str(&format!("a{level}: &a{level} [{items}]\n"));
     }
     check_error(&laughs, "expand");
+    // A scalar may stand for many values, too.
+    let mut bytes = format!("a: &a !!binary {}\nb0: &b0 [*a]\n", "A".repeat(200_000));
+    for level in 0..5 {
+        bytes.push_str(&format!(
+            "c{level}: [*b{level}, *b{level}]\nb{}: &b{} [*a]\n",
+            level + 1,
+            level + 1
+        ));
+    }
+    check_error(&bytes, "more than");
     let heavy = format!("a: &a {}\nb: [{}]", "x".repeat(1 << 20), "*a, ".repeat(90));
     check_error(&heavy, "expand");
     let mut nested = String::new();
@@ -106,4 +118,52 @@ fn places_are_found_by_path() {
     assert_eq!(at(&["spec", "missing", "x"], Part::Value), (1, 1), "as far as it leads");
     assert_eq!(at(&["spec", "owner", "x"], Part::Value), (2, 3));
     assert_eq!(at(&[], Part::Key), (1, 1));
+}
+
+/// How long reading a text takes, at best.
+fn best_of_three(text: &str) -> Duration {
+    let time = || {
+        let start = Instant::now();
+        assert!(parse(text)[0].root.is_ok());
+        start.elapsed()
+    };
+    (0..3).map(|_| time()).min().expect("three times")
+}
+
+/// A text costs no more on one line than on many, but for what is the same for both.
+#[track_caller]
+fn check_one_line(open: &str, item: &str, close: &str) {
+    let text = |between: &str| format!("{open}{}{close}", vec![item; 3_000].join(between));
+    let (one, many) = (best_of_three(&text(", ")), best_of_three(&text(",\n ")));
+    assert!(one < 10 * many, "{item}: {one:?} on one line, {many:?} on many");
+}
+
+#[test]
+fn one_long_line_costs_what_many_short_ones_do() {
+    check_one_line("{\"x\":[", "{\"a\":[]}", "]}");
+    check_one_line("x: [", "[{}, é]", "]");
+    check_one_line("x: [", "\"a # b\"", "]");
+}
+
+#[test]
+fn many_repairs_of_one_line_cost_what_many_passes_do() {
+    let text = |blank: &str| {
+        let items: Vec<String> = (0..300).map(|n| format!("k{n}:{blank}[]")).collect();
+        format!("x: {{{}}}", items.join(","))
+    };
+    let (good, mended) = (best_of_three(&text(" ")), best_of_three(&text("")));
+    assert!(mended < 600 * good, "{mended:?} with repairs, {good:?} without");
+    let root = root(&text(""));
+    let last = root.locate(&["x", "k299"], Part::Key);
+    assert_eq!((last.line, last.column), (1, 2_287));
+}
+
+#[test]
+fn what_is_mended_is_bounded_for_all_documents_of_a_text_together() {
+    let items: Vec<String> = (0..300).map(|n| format!("k{n}:[]")).collect();
+    let document = format!("x: {{{}}}\n", items.join(","));
+    let count = (8 << 20) / (document.len() * 300);
+    let documents = parse(&vec![document; count + 1].join("---\n"));
+    let good = documents.iter().filter(|document| document.root.is_ok()).count();
+    assert!(good > 0 && good < documents.len(), "{good} of {}", documents.len());
 }
