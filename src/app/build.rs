@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
@@ -20,7 +20,6 @@ use crate::http::streams::Streams;
 use crate::ids::{AppId, Host};
 use crate::membership::Membership;
 use crate::operate::Operator;
-use crate::operate::judge::JUDGED_AT_ONCE;
 use crate::reconcile::{Processing, Reconciler};
 use crate::scan::{ScanBoard, Scanner};
 use crate::schedule::Scheduler;
@@ -68,7 +67,7 @@ pub(super) fn internal_state(
         scanner: worker.scanner.clone(),
         reconciler: worker.reconciler.clone(),
         scheduler: scheduler(worker),
-        judging: Arc::new(Semaphore::new(JUDGED_AT_ONCE)),
+        judging: Arc::default(),
     };
     InternalState {
         view,

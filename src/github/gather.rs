@@ -71,13 +71,25 @@ pub enum Revision {
     Commit(Oid),
     /// The head of a branch.
     Branch(String),
+    /// `HEAD`, or a commit that need not be there.
+    Named(String),
 }
 
 impl Revision {
+    /// What the address of a file names in the place of a branch. Tags are not told from branches,
+    /// so they are not found.
+    pub fn of_address(name: &str) -> Self {
+        match name == "HEAD" || Oid::parse(name).is_ok() {
+            true => Self::Named(name.to_owned()),
+            false => Self::Branch(name.to_owned()),
+        }
+    }
+
     fn expression(&self) -> String {
         match self {
             Self::Commit(oid) => oid.to_string(),
             Self::Branch(branch) => format!("refs/heads/{branch}"),
+            Self::Named(name) => name.clone(),
         }
     }
 }

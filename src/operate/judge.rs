@@ -6,11 +6,14 @@
 //! learn what only our credentials see. Without such a file nothing is read, and the verdict is
 //! that of the rules alone. Promises to leave at least half of an account's points to the catalog.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::explain::Place;
+use tokio::sync::Semaphore;
+
+use super::standing::{Place, Told};
 use super::{OperateError, Operator};
+use crate::catalog::expand::FILES_MAX;
 use crate::catalog::verdict::{Beside, Verdict, verdict};
 use crate::catalog::{BranchAt, Gathered, HeldFile, HeldTree, Need, Source, target};
 use crate::engine::queue::Inspect;
@@ -20,18 +23,39 @@ use crate::ids::{Account, FullName, Host};
 use crate::reconcile::{held_file, held_paths, no_branch};
 use crate::work::RepoKey;
 
-/// Entities that are judged with what GitHub has at the same time; others wait.
-pub const JUDGED_AT_ONCE: usize = 4;
+/// Entities that GitHub is asked about at the same time; others wait.
+const READS_AT_ONCE: usize = 4;
+
+/// Entities that are looked at at the same time, each on a thread of its own; others wait.
+const LOOKS_AT_ONCE: usize = 2;
 
 /// How much of an account's points is left alone, in percent: whoever asks in a loop may cost the
 /// catalog no more than time.
 const POINTS_KEPT_PERCENT: u64 = 50;
 
-/// Most files that are looked at in a round: each may have 1 MiB.
-const NAMED_MAX: usize = 50;
+/// Most files and lists of files that are read for one entity: as many as a file may lead to.
+const NAMED_MAX: usize = FILES_MAX;
+
+/// Files that are asked for at once.
+const ASKED_AT_ONCE: usize = 50;
+
+/// Most bytes that are read for one entity.
+const BYTES_MAX: usize = 32 << 20;
 
 /// Most times that something is read for one entity: what it names, and nothing of what that names.
 const ROUNDS_MAX: usize = 2;
+
+/// What all who judge share.
+pub struct Judging {
+    reads: Semaphore,
+    looks: Semaphore,
+}
+
+impl Default for Judging {
+    fn default() -> Self {
+        Self { reads: Semaphore::new(READS_AT_ONCE), looks: Semaphore::new(LOOKS_AT_ONCE) }
+    }
+}
 
 /// The repository that an entity is to stand in.
 struct Home {
@@ -56,32 +80,68 @@ impl Operator {
         inspect: &dyn Inspect,
     ) -> Result<Verdict, OperateError> {
         let Some(file) = target::address(address) else {
-            return Ok(judged(entity, None, Gathered::default()).await?.0);
+            return self.judge_alone(entity).await;
         };
         let (mut verdict, mut gathered) =
-            judged(entity.clone(), Some(file.clone()), Gathered::default()).await?;
+            self.look_at(entity.clone(), Some(file.clone()), Gathered::default()).await?;
         if verdict.needs.is_empty() {
             return Ok(verdict);
         }
-        let _turn = self.judging.acquire().await;
+        let _turn = self.judging.reads.acquire().await;
         let key = key(&file);
         let Some(home) = self.home(address, file, key, inspect).await? else {
-            return Ok(judged(entity, None, gathered).await?.0);
+            return Ok(self.look_at(entity, None, gathered).await?.0);
         };
         for _ in 0..ROUNDS_MAX {
-            let needs = std::mem::take(&mut verdict.needs);
+            let needs: Vec<Need> = std::mem::take(&mut verdict.needs).into_iter().collect();
             if needs.is_empty() {
                 break;
             }
-            self.look(&home, needs, &mut gathered).await?;
+            if needs.len() > NAMED_MAX {
+                let what = format!("it names more than {NAMED_MAX} files");
+                verdict.errors.push(("InputError", what));
+                break;
+            }
+            for some in needs.chunks(ASKED_AT_ONCE) {
+                self.read_all(&home, some, &mut gathered).await?;
+                if bytes(&gathered) > BYTES_MAX {
+                    let what = format!("what it names has more than {BYTES_MAX} bytes together");
+                    return Ok(Verdict { errors: vec![("InputError", what)], ..verdict });
+                }
+            }
             let file = Some(home.file.clone());
-            (verdict, gathered) = judged(entity.clone(), file, gathered).await?;
+            (verdict, gathered) = self.look_at(entity.clone(), file, gathered).await?;
         }
         Ok(verdict)
     }
 }
 
 impl Operator {
+    /// Judges an entity, a text that is JSON, by the rules alone.
+    ///
+    /// # Errors
+    /// When it makes us panic.
+    pub async fn judge_alone(&self, entity: Arc<str>) -> Result<Verdict, OperateError> {
+        Ok(self.look_at(entity, None, Gathered::default()).await?.0)
+    }
+
+    /// The verdict with what has been read, off the async threads: it may be long.
+    async fn look_at(
+        &self,
+        entity: Arc<str>,
+        file: Option<Source>,
+        gathered: Gathered,
+    ) -> Result<(Verdict, Gathered), OperateError> {
+        let look = move || {
+            let beside = file.as_ref().map(|file| Beside { file, gathered: &gathered });
+            let verdict = verdict(&entity, beside);
+            (verdict, gathered)
+        };
+        let _turn = self.judging.looks.acquire().await;
+        let looked = tokio::task::spawn_blocking(look).await;
+        looked.map_err(|error| OperateError::Panicked(error.to_string()))
+    }
+
     /// The repository of a file, if the configuration lets it in.
     async fn home(
         &self,
@@ -98,14 +158,14 @@ impl Operator {
         };
         if let Some(record) = record {
             self.may_read(&record.account, &record.full_name, inspect).await?;
-            let is_in = is_let_in(self.of_record(&record).place);
+            let is_in = is_let_in(self.of_record(&record))?;
             return Ok(is_in.then(|| Home::of_record(record, address, file)));
         }
         let accounts = &self.scanner.accounts;
         let Some(account) = accounts.of_login(&host, name.owner()).await? else { return Ok(None) };
         self.may_read(&account, &name, inspect).await?;
         let told = self.read(&account, &name, &host).await?;
-        Ok(is_let_in(told.place).then_some(Home { account, name, file }))
+        Ok(is_let_in(told)?.then_some(Home { account, name, file }))
     }
 
     /// Whether the account of a repository may be asked for this now.
@@ -134,24 +194,24 @@ impl Operator {
         }
     }
 
-    /// Reads what is needed of a repository, the first [`NAMED_MAX`] of it.
-    async fn look(
+    /// Reads what is needed of a repository.
+    async fn read_all(
         &self,
         home: &Home,
-        needs: BTreeSet<Need>,
+        needs: &[Need],
         gathered: &mut Gathered,
     ) -> Result<(), GitHubError> {
         let mut asked: BTreeMap<BranchAt, Asked> = BTreeMap::new();
-        for need in needs.into_iter().take(NAMED_MAX) {
+        for need in needs {
             let asked = asked.entry(need.branch()).or_default();
             match need {
-                Need::File(source) => asked.files.push(source),
+                Need::File(source) => asked.files.push(source.clone()),
                 Need::Tree(_) => asked.is_listed = true,
             }
         }
         let read = |(branch, asked): (&BranchAt, &Asked)| CommitRead {
             repository: RepoAt::Name(home.name.clone()),
-            revision: Revision::Branch(branch.branch.clone()),
+            revision: Revision::of_address(&branch.branch),
             paths: asked.files.iter().map(|source| source.path.clone()).collect(),
         };
         let reads: Vec<CommitRead> = asked.iter().map(read).collect();
@@ -207,21 +267,19 @@ impl Home {
 }
 
 /// Whether a repository counts, be it read already or not.
-const fn is_let_in(place: Place) -> bool {
-    matches!(place, Place::In | Place::NoFile | Place::NotSeenYet)
+fn is_let_in(told: Told) -> Result<bool, OperateError> {
+    match told.place {
+        Place::In | Place::NoFile | Place::NotSeenYet => Ok(true),
+        Place::FilteredOut | Place::Stranger | Place::NotShown => Ok(false),
+        Place::Unknown => Err(OperateError::NotNow(told.why)),
+    }
 }
 
-/// The verdict, off the async threads: what is read may be long.
-async fn judged(
-    entity: Arc<str>,
-    file: Option<Source>,
-    gathered: Gathered,
-) -> Result<(Verdict, Gathered), OperateError> {
-    let judge = move || {
-        let beside = file.as_ref().map(|file| Beside { file, gathered: &gathered });
-        let verdict = verdict(&entity, beside);
-        (verdict, gathered)
+/// How much was read.
+fn bytes(gathered: &Gathered) -> usize {
+    let length = |file: &HeldFile| match file {
+        HeldFile::Text(text) => text.len(),
+        HeldFile::Missing | HeldFile::Unreadable(_) => 0,
     };
-    let judged = tokio::task::spawn_blocking(judge).await;
-    judged.map_err(|error| OperateError::Panicked(error.to_string()))
+    gathered.files.values().map(length).sum()
 }

@@ -12,8 +12,7 @@ mod standing;
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-
+use self::judge::Judging;
 use crate::accounts::{app_account, host_of};
 use crate::config::Provider;
 use crate::engine::EngineError;
@@ -32,8 +31,8 @@ pub struct Operator {
     pub reconciler: Arc<Reconciler>,
     /// Pushes scan keys.
     pub scheduler: Scheduler,
-    /// How many more entities may be judged at the same time.
-    pub judging: Arc<Semaphore>,
+    /// What all who judge entities share.
+    pub judging: Arc<Judging>,
 }
 
 /// Why something asked for was not done.

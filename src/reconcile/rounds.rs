@@ -227,7 +227,7 @@ impl Reconciler {
     /// Where a branch is read: the unit's own repository as the unit was read, another one with
     /// the credentials of its owner's account, which some provider has to name.
     async fn spot(&self, unit: &Unit, at: &BranchAt) -> Result<Spot, Nowhere> {
-        let branch = Revision::Branch(at.branch.clone());
+        let branch = Revision::of_address(&at.branch);
         if let Ok(Seen::Found(repository)) = &unit.seen
             && is_own(repository, at)
         {

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::catalog::verdict::{Said, verdict};
+use crate::catalog::verdict::Said;
 use crate::catalog::{Source, location_ref};
 use crate::http::answer::{ApiError, json};
 use crate::http::params::{Params, json_body_and_text, text};
@@ -40,25 +40,26 @@ pub(super) async fn validate(
     }
     let as_written = serde_json::from_slice(&body_text).map(|Written { entity }| entity.get());
     let entity: Arc<str> = as_written.map_or_else(|_| entity.to_string().into(), Arc::from);
-    let wrong = |message: String| {
-        // The envelope is looked at before the location.
-        let verdict = verdict(&entity, None);
-        let error = ("TypeError", message);
-        refused(if verdict.has_envelope { vec![error] } else { verdict.errors })
-    };
     let address = match location_ref::parse(&location) {
-        Ok(("url", address)) => address,
-        Ok(_) => {
-            return Ok(wrong(format!(
-                "Invalid location ref {location}, only 'url:<target>' is supported, e.g. \
-                 url:https://host/path"
-            )));
+        Ok(("url", address)) => Ok(address),
+        Ok(_) => Err(format!(
+            "Invalid location ref {location}, only 'url:<target>' is supported, e.g. \
+             url:https://host/path"
+        )),
+        Err(error) => Err(error.to_string()),
+    };
+    let operator = &state.operator;
+    let address = match address {
+        Ok(address) => address,
+        Err(message) => {
+            // The envelope is looked at before the location.
+            let verdict = operator.judge_alone(entity).await?;
+            let error = ("TypeError", message);
+            return Ok(refused(if verdict.has_envelope { vec![error] } else { verdict.errors }));
         }
-        Err(error) => return Ok(wrong(error.to_string())),
     };
     let key = |file: &Source| key_of(&state.view(), Some(&file.host), &file.full_name);
-    let operator = &state.operator;
-    let verdict = operator.judge(Arc::clone(&entity), address, key, state.inspect.as_ref()).await?;
+    let verdict = operator.judge(entity, address, key, state.inspect.as_ref()).await?;
     if verdict.errors.is_empty() {
         return Ok(StatusCode::OK.into_response());
     }

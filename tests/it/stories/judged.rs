@@ -145,6 +145,29 @@ async fn the_targets_of_a_location_have_to_be_there_and_to_hold_documents() {
 }
 
 #[tokio::test]
+async fn every_target_is_looked_at_however_many_there_are() {
+    let good = component("a", "service");
+    let stage = with_files(&[("a.yaml", good.as_str())]).await;
+    let targets: Vec<String> = (0..120).map(|n| format!("./none-{n}.yaml")).collect();
+    let (status, errors) = stage.judge(leading(json!({"targets": targets})), HOME).await;
+    assert_eq!((status, errors.len()), (400, 120));
+    assert_eq!(stage.asked(), [0, 3, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_location_may_name_a_commit_or_the_head() {
+    let stage = with_files(&[("a.yaml", "a: 1\n")]).await;
+    let head = stage.world().head("acme/pay", "main");
+    for revision in ["HEAD", head.as_str()] {
+        let home = HOME.replace("main", revision);
+        let found = stage.judge(api(json!({"$text": "./a.yaml"})), &home).await;
+        assert_eq!(found, (200, Vec::new()), "{revision}");
+        let (status, errors) = stage.judge(api(json!({"$text": "./b.yaml"})), &home).await;
+        assert!(status == 400 && errors[0].contains("there is no file b.yaml"), "{errors:?}");
+    }
+}
+
+#[tokio::test]
 async fn nothing_is_read_of_what_is_not_in_the_catalog_or_lies_elsewhere() {
     let only_public = |config: &mut Config| {
         config.providers[0].filters.visibility = vec!["public"];

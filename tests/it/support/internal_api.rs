@@ -14,14 +14,13 @@ use cuelight::health::Health;
 use cuelight::http::internal::{Info, InternalState, ProviderInfo, Streams, Webhooks, router};
 use cuelight::membership::Membership;
 use cuelight::operate::Operator;
-use cuelight::operate::judge::JUDGED_AT_ONCE;
 use cuelight::reconcile::{Processing, Reconciler};
 use cuelight::scan::{ScanBoard, Scanner};
 use cuelight::schedule::Scheduler;
 use cuelight::telemetry::Metrics;
 use prometheus_client::registry::Registry;
 use serde_json::Value;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -188,6 +187,6 @@ fn operator(engine: &Arc<StubEngine>, health: &Arc<Health>, metrics: &Metrics) -
         metrics: metrics.clone(),
         board,
     };
-    let judging = Arc::new(Semaphore::new(JUDGED_AT_ONCE));
+    let judging = Arc::default();
     Operator { scanner: Arc::new(scanner), reconciler: Arc::new(reconciler), scheduler, judging }
 }
