@@ -3,6 +3,8 @@
 //! Neither is kept with the entity. The former are read from its text, the latter from the
 //! relations of the view; when either changes, the rows that only the other has stay.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::Value;
 
 use crate::catalog::View;
@@ -37,9 +39,10 @@ impl View {
 
     fn found(&self, entity: &ViewEntity, key: &str) -> Vec<Found> {
         let mut found = walked(&entity.claim.body, key);
+        let mut known: HashSet<_> = found.iter().map(|(value, _)| value.clone()).collect();
         let mut add = |value: &Value| {
             let (value, original) = searchable(value);
-            if !found.iter().any(|(known, _)| *known == value) {
+            if known.insert(value.clone()) {
                 found.push((value, original));
             }
         };
@@ -88,22 +91,34 @@ impl View {
     /// Brings the rows of some relations of an entity up to date in the index.
     pub(super) fn exchange_relations(&mut self, entity: &ViewEntity, changed: &[Edge<'_>]) {
         let Self { index, edges, .. } = self;
+        let mut left: HashMap<String, Left> = HashMap::new();
         for edge in changed {
             let Some(row) = relation_row(&edge.kind, &edge.target) else { continue };
             if edges.contains(edge) {
                 index.add(entity.number, &row);
                 continue;
             }
-            let targets = edges.targets(&edge.source, &edge.kind.to_lowercase());
-            let own = walked(&entity.claim.body, &row.key);
-            let keeps_row = targets.iter().any(|target| *target == edge.target)
-                || own.iter().any(|(value, _)| *value == row.value);
-            if !keeps_row {
+            // Once for each key: a push may take ten thousand relations of a kind away.
+            let left = left.entry(row.key.clone()).or_insert_with(|| Left {
+                targets: edges
+                    .targets(&edge.source, &edge.kind.to_lowercase())
+                    .into_iter()
+                    .collect(),
+                own: walked(&entity.claim.body, &row.key).into_iter().map(|(v, _)| v).collect(),
+            });
+            if !left.targets.contains(&*edge.target) && !left.own.contains(&row.value) {
                 index.take(entity.number, &row);
             }
-            if targets.is_empty() && own.is_empty() {
+            if left.targets.is_empty() && left.own.is_empty() {
                 index.take_key(entity.number, &row.key);
             }
         }
     }
+}
+
+/// What an entity still has under the key of a relation.
+struct Left {
+    targets: HashSet<String>,
+    /// The values of its own text, in lower case.
+    own: HashSet<Option<String>>,
 }

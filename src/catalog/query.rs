@@ -3,7 +3,11 @@
 //! What all questions share: `fields`, full text, the two forms of ordering, and why a question is
 //! refused. Filters are the business of [`super::filter`], cursors of [`super::cursor`].
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
+
+use super::search::TEXT_UNITS_MAX;
 
 /// Why a query is refused; the words are those that Backstage's clients know.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -209,25 +213,61 @@ impl FullText {
     /// `None` when the term asks for nothing.
     pub fn new(term: &str, fields: Option<Vec<String>>) -> Option<Self> {
         let term = term.trim().to_lowercase();
-        let lower = |fields: Vec<String>| fields.iter().map(|field| field.to_lowercase()).collect();
-        let fields = fields.map(lower);
+        let fields = fields.map(|fields| {
+            let mut lower: Vec<String> = Vec::new();
+            let mut known = HashSet::new();
+            let each = fields.iter().map(|field| field.to_lowercase());
+            lower.extend(each.filter(|field| known.insert(field.clone())));
+            lower
+        });
         (!term.is_empty()).then_some(Self { term, fields })
     }
 
-    /// Whether a value contains the term. As in SQL, `%` stands for any text and `_` for any
-    /// character: Backstage does not escape them.
-    pub fn matches(&self, value: &str) -> bool {
-        if !self.term.contains(['%', '_']) {
-            return value.contains(&self.term);
+    /// What finds the term in values.
+    pub fn matcher(&self) -> Matcher<'_> {
+        let literal = self.term.chars().filter(|c| *c != '%').map(char::len_utf16).sum::<usize>();
+        // In lower case a value may be three times as long.
+        if literal > 3 * TEXT_UNITS_MAX {
+            return Matcher::Nothing;
         }
-        like(value, &format!("%{}%", self.term))
+        if !self.term.contains(['%', '_']) {
+            return Matcher::Text(&self.term);
+        }
+        let mut pattern = vec!['%'];
+        pattern.extend(self.term.chars());
+        pattern.push('%');
+        // Several in a row are one.
+        pattern.dedup_by(|one, before| *one == '%' && *before == '%');
+        Matcher::Pattern(pattern)
+    }
+}
+
+/// A full text, made ready to be looked for in many values.
+#[derive(Debug)]
+pub enum Matcher<'a> {
+    /// It is longer than any value.
+    Nothing,
+    /// A text.
+    Text(&'a str),
+    /// As in SQL, `%` stands for any text and `_` for any character: Backstage does not escape
+    /// them.
+    Pattern(Vec<char>),
+}
+
+impl Matcher<'_> {
+    /// Whether a value contains the term.
+    pub fn matches(&self, value: &str) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Text(text) => value.contains(text),
+            Self::Pattern(pattern) => like(value, pattern),
+        }
     }
 }
 
 /// SQL's LIKE, in a time of value × pattern at most.
-fn like(value: &str, pattern: &str) -> bool {
-    let (value, pattern): (Vec<char>, Vec<char>) =
-        (value.chars().collect(), pattern.chars().collect());
+fn like(value: &str, pattern: &[char]) -> bool {
+    let value: Vec<char> = value.chars().collect();
     let (mut at, mut part) = (0, 0);
     // Where to go on when the text after the last `%` does not match here.
     let mut again: Option<(usize, usize)> = None;
@@ -259,7 +299,7 @@ mod tests {
     fn a_full_text_is_found_anywhere_and_knows_the_wildcards_of_sql() {
         let check = |term: &str, value: &str, expected: bool| {
             let text = FullText::new(term, None).unwrap();
-            assert_eq!(text.matches(value), expected, "{term} in {value}");
+            assert_eq!(text.matcher().matches(value), expected, "{term} in {value}");
         };
         check(" Pay ", "the payments", true);
         check("pay", "play", false);
@@ -270,5 +310,20 @@ mod tests {
         check("_", "", false);
         check("a%b%c", "xxaxxbxxbxx", false);
         assert_eq!(FullText::new("  ", None), None);
+    }
+
+    #[test]
+    fn a_full_text_asks_for_each_field_once_and_is_not_longer_than_values_are() {
+        let fields = ["Kind", "kind", "metadata.name", "KIND"].map(str::to_owned).to_vec();
+        let text = FullText::new("%%%%a%%", Some(fields)).unwrap();
+        assert_eq!(
+            text.fields.as_deref(),
+            Some(&["kind".to_owned(), "metadata.name".to_owned()][..])
+        );
+        assert!(matches!(text.matcher(), Matcher::Pattern(pattern) if pattern == ['%', 'a', '%']));
+        let long = FullText::new(&"a_".repeat(301), None).unwrap();
+        assert!(matches!(long.matcher(), Matcher::Nothing));
+        let any = FullText::new(&"%".repeat(10_000), None).unwrap();
+        assert!(any.matcher().matches("x"));
     }
 }

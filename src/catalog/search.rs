@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use serde_json::{Number, Value};
 
 /// Longest key and longest value that are searchable, in UTF-16 units: Backstage's limit.
-const TEXT_UNITS_MAX: usize = 200;
+pub(super) const TEXT_UNITS_MAX: usize = 200;
 
 /// Paths that are not walked, in their own case; the names among them get rows of their own.
 pub(super) const SKIPPED: [&str; 7] = [

@@ -93,8 +93,9 @@ impl View {
             return self.keep_text(set, text, &keys);
         }
         let mut found = Set::empty(self.entities.len());
+        let matcher = text.matcher();
         for key in keys {
-            self.index.add_matching(key, |value| text.matches(value), &mut found);
+            self.index.add_matching(key, |value| matcher.matches(value), &mut found);
         }
         found.keep(&set);
         found.of_kind(set.kind())
@@ -103,10 +104,11 @@ impl View {
     /// Who of `set` has a text under one of these keys.
     fn keep_text(&self, set: Set, text: &FullText, keys: &[&str]) -> Set {
         let mut found = Set::empty(self.entities.len());
+        let matcher = text.matcher();
         set.for_each(|number| {
             let Some(entity) = self.numbered(number) else { return };
             let mut values = keys.iter().flat_map(|key| self.lower_values(entity, key));
-            if values.any(|value| text.matches(&value)) {
+            if values.any(|value| matcher.matches(&value)) {
                 found.insert(number);
             }
         });

@@ -5,6 +5,7 @@
 //! so it is read from the text on demand, about a microsecond for each thousand bytes. It is what
 //! [`super::search::rows`] gives for that key.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::Deserialize;
@@ -31,9 +32,9 @@ pub(super) fn walked(text: &str, key: &str) -> Vec<Found> {
     // Of several ways to write a value that under the first key counts; the text has `metadata`
     // before the others.
     seek.leaves.sort_by(|(one, _), (other, _)| one.cmp(other));
-    let mut found: Vec<Found> = Vec::new();
+    let (mut found, mut known) = (Vec::new(), HashSet::new());
     for (value, original) in seek.leaves.iter().map(|(_, leaf)| searchable(leaf)) {
-        if !found.iter().any(|(known, _)| *known == value) {
+        if known.insert(value.clone()) {
             found.push((value, original));
         }
     }

@@ -2,6 +2,7 @@
 //! repositories come does not matter.
 
 mod held;
+mod large;
 mod pages;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,7 +1,7 @@
 //! Entities by name, by uid and by refs, and what they come from.
 
 use axum::extract::{Path, Request, State};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use serde_json::Value;
 
 use crate::catalog::filter::Filter;
@@ -11,6 +11,9 @@ use crate::http::answer::{ApiError, tagged};
 use crate::http::catalog_api::{ask, one, query};
 use crate::http::params::{Params, optional_body, required_texts, text_list};
 use crate::http::state::Shared;
+
+/// Beyond so many bytes entities are asked for in smaller parts: one may be named again and again.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// Why nothing can be deleted here.
 const NOT_DELETED: &str = "entities cannot be deleted by hand: this catalog holds what the \
@@ -90,6 +93,10 @@ pub(super) async fn by_refs(
         let set = filter.map(|filter| view.find(Some(&filter)));
         let mut text = b"{\"items\":[".to_vec();
         for (index, entity_ref) in refs.iter().enumerate() {
+            if text.len() > ANSWER_BYTES_MAX {
+                let message = format!("the answer has more than {ANSWER_BYTES_MAX} bytes");
+                return ApiError::too_large(message).into_response();
+            }
             if index > 0 {
                 text.push(b',');
             }

@@ -282,7 +282,8 @@ fn a_full_text_finds_what_reading_everything_would_among_few_and_among_many() {
                             .iter()
                             .filter(|row| wanted.contains(&row.key))
                             .filter_map(|row| row.value.as_deref());
-                        has(rows, key, Some(value)) && values.any(|value| text.matches(value))
+                        has(rows, key, Some(value))
+                            && values.any(|value| text.matcher().matches(value))
                     };
                     let expected: Vec<&String> =
                         all.iter().filter(is_found).map(|(uid, _)| uid).collect();
