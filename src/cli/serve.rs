@@ -1,6 +1,7 @@
 //! `cuelight serve`: sets up the log and hands over to the app.
 
 use std::io::Write;
+use std::time::Duration;
 
 use anyhow::Context;
 
@@ -8,6 +9,10 @@ use super::{DONE, USAGE, gaps};
 use crate::app;
 use crate::config::Loaded;
 use crate::telemetry;
+
+/// How long work may go on that cannot be cancelled, such as reading a large file, when all else
+/// has ended.
+const BLOCKED_MAX: Duration = Duration::from_secs(5);
 
 /// Serves until told to stop.
 pub fn run(loaded: Loaded, err: &mut dyn Write) -> anyhow::Result<u8> {
@@ -28,6 +33,9 @@ pub fn run(loaded: Loaded, err: &mut dyn Write) -> anyhow::Result<u8> {
         .enable_all()
         .build()
         .context("the runtime did not start")?;
-    runtime.block_on(app::serve(config))?;
+    let served = runtime.block_on(app::serve(config));
+    // Whoever was to have its outcome is gone.
+    runtime.shutdown_timeout(BLOCKED_MAX);
+    served?;
     Ok(DONE)
 }

@@ -1,8 +1,9 @@
 //! YAML 1.2 and JSON to a tree that knows where everything stands.
 //!
 //! It reads what Backstage reads, which is npm's `yaml` without merge keys: the core schema, keys
-//! written out as texts, tags dropped and their values kept. A broken document does not break its
-//! neighbours, and nothing a text can hold makes it recurse, or grow beyond the limits below.
+//! written out as texts, tags that YAML itself does not know dropped and their values kept. A
+//! broken document does not break its neighbours, and nothing a text can hold makes it recurse, or
+//! grow beyond the limits below.
 //! It does not write YAML, and it keeps neither comments nor styles.
 //! `docs/decisions/0001-yaml.md` says why it stands on events, and where it differs.
 

@@ -1,7 +1,8 @@
 //! `/api/catalog`: the catalog as Backstage's clients know it.
 //!
 //! Parameters, defaults, order and the words of refusals are Backstage's. All of it is answered
-//! from one snapshot of the view; the only thing that is written is the queue, by a refresh.
+//! from one snapshot of the view, but for entities that are judged, for which GitHub may be asked;
+//! the only thing that is written is the queue, by a refresh.
 
 mod analyze;
 mod entities;
