@@ -21,5 +21,6 @@ mod paths;
 mod preview_api;
 mod problems_api;
 pub mod public;
+mod published_keys;
 pub mod state;
 pub mod streams;

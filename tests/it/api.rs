@@ -3,6 +3,7 @@
 
 mod backstage;
 mod changes;
+mod keys;
 mod lists;
 mod openapi;
 mod probes;

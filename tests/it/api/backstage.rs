@@ -1,7 +1,6 @@
 //! Who may ask, by the tokens of a Backstage: a stand-in publishes keys, and signs.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -16,29 +15,36 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use url::Url;
 
 use super::bookshop;
 use crate::support::clock::ManualClock;
 use crate::support::internal_api::InternalApi;
 
-const KEY: &str = include_str!("../../../fixtures/backstage/key-for-tests.pem");
-const JWK: &str = include_str!("../../../fixtures/backstage/key-for-tests.jwk.json");
-const ANOTHER_KEY: &str = include_str!("../../../fixtures/backstage/another-key-for-tests.pem");
-const ANOTHER_JWK: &str =
+pub(super) const KEY: &str = include_str!("../../../fixtures/backstage/key-for-tests.pem");
+pub(super) const JWK: &str = include_str!("../../../fixtures/backstage/key-for-tests.jwk.json");
+pub(super) const ANOTHER_KEY: &str =
+    include_str!("../../../fixtures/backstage/another-key-for-tests.pem");
+pub(super) const ANOTHER_JWK: &str =
     include_str!("../../../fixtures/backstage/another-key-for-tests.jwk.json");
 
 /// What the stand-in publishes, and how often it was asked.
 struct StandIn {
     keys: watch::Sender<Result<Vec<Value>, StatusCode>>,
-    asked: AtomicUsize,
+    /// Whether it answers for the plugins whose names begin with `slow`, and for all.
+    answers: watch::Sender<(bool, bool)>,
+    asked: watch::Sender<usize>,
 }
 
 async fn answer(
     State(stand_in): State<Arc<StandIn>>,
     path: Path<String>,
 ) -> Result<String, StatusCode> {
-    stand_in.asked.fetch_add(1, Ordering::Relaxed);
+    stand_in.asked.send_modify(|asked| *asked += 1);
+    let is_slow = path.starts_with("slow");
+    let mut answers = stand_in.answers.subscribe();
+    let _open = answers.wait_for(|(slow, all)| *all && (*slow || !is_slow)).await;
     match path.as_str() {
         "auth/.well-known/jwks.json" | "scaffolder/.backstage/auth/v1/jwks.json" => {
             let keys = stand_in.keys.borrow().clone()?;
@@ -48,49 +54,70 @@ async fn answer(
     }
 }
 
-struct World {
+pub(super) struct World {
     stand_in: Arc<StandIn>,
-    clock: Arc<ManualClock>,
-    backstage: Backstage,
+    pub clock: Arc<ManualClock>,
+    pub backstage: Arc<Backstage>,
     url: String,
 }
 
-async fn world() -> World {
+pub(super) async fn world() -> World {
     let keys = watch::Sender::new(Ok(vec![serde_json::from_str(JWK).unwrap()]));
-    let stand_in = Arc::new(StandIn { keys, asked: AtomicUsize::new(0) });
+    let stand_in = Arc::new(StandIn {
+        keys,
+        answers: watch::Sender::new((true, true)),
+        asked: watch::Sender::new(0),
+    });
     let router = Router::new().route("/api/{*path}", get(answer)).with_state(stand_in.clone());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await });
     let clock = ManualClock::new();
     let shared: SharedClock = clock.clone();
-    let backstage = Backstage::new(&url, shared);
+    let backstage = Arc::new(Backstage::new(&url, shared));
     World { stand_in, clock, backstage, url: url.to_string() }
 }
 
 impl World {
-    fn claims(&self, sub: &str, aud: &str) -> Value {
+    pub fn claims(&self, sub: &str, aud: &str) -> Value {
         json!({ "sub": sub, "aud": aud, "exp": self.clock.now().0 / 1000 + 600 })
     }
 
-    fn publish(&self, keys: Result<Vec<Value>, StatusCode>) {
+    pub fn publish(&self, keys: Result<Vec<Value>, StatusCode>) {
         let _before = self.stand_in.keys.send_replace(keys);
     }
 
-    fn asked(&self) -> usize {
-        self.stand_in.asked.load(Ordering::Relaxed)
+    pub fn asked(&self) -> usize {
+        *self.stand_in.asked.borrow()
+    }
+
+    /// Waits until it was asked so often.
+    pub async fn until_asked(&self, times: usize) {
+        let mut asked = self.stand_in.asked.subscribe();
+        asked.wait_for(|asked| *asked >= times).await.unwrap();
+    }
+
+    /// Lets it answer from now on, or not: for slow plugins, and at all.
+    pub fn answers(&self, slow: bool, all: bool) {
+        let _before = self.stand_in.answers.send_replace((slow, all));
+    }
+
+    /// Checks a token in the background.
+    pub fn check(&self, token: String) -> JoinHandle<Result<(), Refusal>> {
+        let backstage = Arc::clone(&self.backstage);
+        tokio::spawn(async move { backstage.verify(&token).await })
     }
 }
 
-fn token(typ: &str, key_id: &str, pem: &str, claims: &Value) -> String {
+pub(super) fn token(typ: &str, key_id: &str, pem: &str, claims: &Value) -> String {
     let mut header = Header::new(Algorithm::ES256);
     header.typ = Some(typ.to_owned());
     header.kid = Some(key_id.to_owned());
     encode(&header, claims, &EncodingKey::from_ec_pem(pem.as_bytes()).unwrap()).unwrap()
 }
 
-const PLUGIN: &str = "vnd.backstage.plugin";
-const USER: &str = "vnd.backstage.user";
+pub(super) const PLUGIN: &str = "vnd.backstage.plugin";
+pub(super) const USER: &str = "vnd.backstage.user";
 const LIMITED_USER: &str = "vnd.backstage.limited-user";
 
 #[tokio::test]
@@ -105,7 +132,7 @@ async fn tokens_of_plugins_and_users_open_and_keys_are_asked_for_once() {
     assert_eq!(world.asked(), 2, "once for each source");
 }
 
-async fn is_illegal(world: &World, token: &str) -> bool {
+pub(super) async fn is_illegal(world: &World, token: &str) -> bool {
     matches!(world.backstage.verify(token).await, Err(Refusal::Illegal(_)))
 }
 
