@@ -80,6 +80,7 @@ pub(super) fn internal_state(
         metrics: worker.metrics.clone(),
         streams: Streams::new(stop.clone()),
         auth,
+        origins: config.server.internal_origins.clone(),
         clock: worker.clock.clone(),
         info: info(config, worker.clock.now()),
     }

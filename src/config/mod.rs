@@ -93,6 +93,8 @@ pub struct Server {
     pub internal_listen: SocketAddr,
     /// `server.internal.auth`
     pub internal_auth: InternalAuth,
+    /// `server.internal.cors.origins`: whose pages may read the answers, as browsers write them.
+    pub internal_origins: Vec<String>,
     /// `server.shutdownTimeout`: how long a stop may take.
     pub shutdown_timeout: Duration,
 }

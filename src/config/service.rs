@@ -31,8 +31,9 @@ pub fn server(reader: &Reader<'_>, root: &Section<'_>) -> Option<Server> {
         Keys::only(&["public", "internal", "shutdownTimeout"]),
     )?;
     let public = listener(reader, &server, "public", Keys::only(&["listen"]));
-    let internal = listener(reader, &server, "internal", Keys::only(&["listen", "auth"]));
+    let internal = listener(reader, &server, "internal", Keys::only(&["listen", "auth", "cors"]));
     let auth = internal.as_ref().map(|(_, section)| internal_auth(reader, section));
+    let origins = internal.as_ref().map(|(_, section)| internal_origins(reader, section));
     let shutdown = reader.required(&server, "shutdownTimeout").and_then(|i| reader.span(&i));
     let (public_listen, internal_listen) = (public?.0, internal?.0);
     if public_listen == internal_listen && public_listen.port() != 0 {
@@ -45,6 +46,7 @@ pub fn server(reader: &Reader<'_>, root: &Section<'_>) -> Option<Server> {
         public_listen,
         internal_listen,
         internal_auth: auth??,
+        internal_origins: origins??,
         shutdown_timeout: shutdown?,
     })
 }
@@ -94,6 +96,27 @@ fn internal_auth(reader: &Reader<'_>, internal: &Section<'_>) -> Option<Internal
         return reader.wrong(&item, "names no token; `none` would let everybody in");
     }
     Some(InternalAuth::Tokens(tokens))
+}
+
+fn internal_origins(reader: &Reader<'_>, internal: &Section<'_>) -> Option<Vec<String>> {
+    let Some(item) = internal.get("cors") else { return Some(Vec::new()) };
+    let section = reader.section(&item, Keys::only(&["origins"]))?;
+    let Some(item) = section.get("origins") else { return Some(Vec::new()) };
+    let origins: Vec<_> = item.each().iter().map(|one| origin(reader, one)).collect();
+    origins.into_iter().collect()
+}
+
+/// An origin exactly as browsers write it: it is compared as a text.
+fn origin(reader: &Reader<'_>, item: &Item<'_>) -> Option<String> {
+    let text = reader.text(item)?;
+    let url = Url::parse(&text).ok();
+    let url = url.filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
+    match url.map(|url| url.origin().ascii_serialization()) {
+        Some(origin) if origin == text => Some(text),
+        Some(origin) => reader.wrong(item, format!("is not an origin alone: write `{origin}`")),
+        None => reader
+            .wrong(item, "is not the origin of a web page, such as https://backstage.example.com"),
+    }
 }
 
 /// The address of Backstage's backend. Clear text is let through: within a cluster it is common.

@@ -20,7 +20,7 @@ use crate::http::auth::{Guard, require};
 use crate::http::paths::refuse_malformed;
 use crate::http::state::{Shared, route};
 use crate::http::{
-    age, catalog_api, changes_api, cuelight_api, explain_api, health, metrics, operate_api,
+    age, catalog_api, changes_api, cors, cuelight_api, explain_api, health, metrics, operate_api,
     preview_api, problems_api,
 };
 
@@ -35,12 +35,17 @@ pub fn router(state: InternalState) -> Router {
     let state = Arc::new(state);
     let guard = from_fn_with_state(Guard::new(&state.auth, &state.clock), require);
     let empty = || async { StatusCode::NOT_FOUND };
+    let readable = cors::layer(&state.origins);
     let aged = from_fn_with_state(state.clone(), age::tell);
     let guarded = |routes: Router<Shared>| {
         let routes = routes.fallback(empty).method_not_allowed_fallback(empty);
         let routes = routes.layer(aged.clone()).layer(guard.clone());
         let routes = routes.layer(from_fn(refuse_malformed)).layer(from_fn(render_errors));
-        routes.layer(from_fn(answer_not_modified)).layer(compression())
+        let routes = routes.layer(from_fn(answer_not_modified)).layer(compression());
+        match &readable {
+            Some(readable) => routes.layer(readable.clone()),
+            None => routes,
+        }
     };
     let own = cuelight_api::routes().merge(operate_api::routes()).merge(explain_api::routes());
     let own = own.merge(preview_api::routes()).merge(problems_api::routes());

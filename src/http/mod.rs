@@ -8,6 +8,7 @@ pub mod body;
 pub mod catalog_api;
 pub mod changes_api;
 mod connection;
+mod cors;
 pub mod cuelight_api;
 mod explain_api;
 pub mod health;

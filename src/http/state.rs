@@ -45,6 +45,8 @@ pub struct InternalState {
     pub streams: Streams,
     /// Who may ask.
     pub auth: InternalAuth,
+    /// The origins whose pages may read what is answered.
+    pub origins: Vec<String>,
     /// The time.
     pub clock: SharedClock,
     /// What does not change while the process runs.

@@ -3,6 +3,7 @@
 
 mod backstage;
 mod changes;
+mod cors;
 mod keys;
 mod lists;
 mod openapi;

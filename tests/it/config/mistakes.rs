@@ -46,6 +46,34 @@ fn unknown_keys_name_the_nearest_known_one() {
 }
 
 #[test]
+fn an_origin_is_written_as_browsers_write_it() {
+    let origin = |text: &str, said: &str| {
+        check(
+            &format!(
+                "server: {{internal: {{cors: {{origins: [http://localhost:3000, {text}]}}}}}}"
+            ),
+            &format!("own.yaml:1:61: `server.internal.cors.origins[1]`: {said}"),
+        );
+    };
+    let alone = "is not an origin alone: write `https://backstage.example.com`";
+    origin("https://backstage.example.com/", alone);
+    origin("https://backstage.example.com/catalog?a=b", alone);
+    origin("https://backstage.example.com:443", alone);
+    origin("HTTPS://Backstage.example.com", alone);
+    origin("https://ada@backstage.example.com", alone);
+    let none = "is not the origin of a web page, such as https://backstage.example.com";
+    for text in ["'*'", "backstage.example.com", "'null'", "ftp://backstage.example.com"] {
+        origin(text, none);
+    }
+    let world = World::own(
+        "server: {internal: {cors: {origins: [http://localhost:3000, https://b.example]}}}",
+    );
+    let read = world.config().server.internal_origins;
+    assert_eq!(read, ["http://localhost:3000", "https://b.example"]);
+    assert!(World::own("{}").config().server.internal_origins.is_empty());
+}
+
+#[test]
 fn what_is_not_built_yet_is_not_called_unknown() {
     check("sinks: {}", "own.yaml:1:1: `sinks` is not built yet");
     check(

@@ -76,8 +76,17 @@ impl InternalApi {
         Self::with_info(view, auth, Info { webhooks, ..info() })
     }
 
+    /// The same, whose answers pages of these origins may read.
+    pub fn with_origins(view: View, auth: InternalAuth, origins: &[&str]) -> Self {
+        Self::with_all(view, auth, info(), origins)
+    }
+
     /// The same, for a process that says this of itself.
     pub fn with_info(view: View, auth: InternalAuth, info: Info) -> Self {
+        Self::with_all(view, auth, info, &[])
+    }
+
+    fn with_all(view: View, auth: InternalAuth, info: Info, origins: &[&str]) -> Self {
         let clock = Arc::new(SystemClock);
         let engine = Arc::new(StubEngine::default());
         let health = Arc::new(Health::new(clock.clone()));
@@ -96,6 +105,7 @@ impl InternalApi {
             metrics,
             streams: Streams::new(stop.clone()),
             auth,
+            origins: origins.iter().map(|&origin| origin.to_owned()).collect(),
             clock,
             info,
         });
