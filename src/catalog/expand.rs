@@ -12,7 +12,7 @@
 mod left_out;
 mod weight;
 
-pub use left_out::KEPT_MAX;
+pub use left_out::{BEYOND_MAX, KEPT_MAX};
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -183,7 +183,7 @@ impl<'a> Run<'a> {
             .partition(|problem| problem.code == Code::TargetInvalid);
         processed.problems = others;
         self.weight += weight(&processed.entities);
-        self.leave_out_beyond(&processed.entities);
+        self.leave_out_beyond(&source, &processed.entities);
         self.files.push(ExpandedFile { source, processed });
         wrong.into_iter().for_each(|problem| self.tell(file, problem));
         for target in targets.into_iter().filter(|t| !lost.contains(&t.location)) {
@@ -325,7 +325,7 @@ impl<'a> Run<'a> {
             let BranchAt { host, full_name, branch } = branch.clone();
             let source = Source { host, full_name, branch, path: path.clone() };
             if !self.file(file, depth, target, &source) {
-                self.leave_out_file(target, &source);
+                self.leave_out_file(&target.location, &source);
                 left_out += 1;
             }
         }

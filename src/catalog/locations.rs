@@ -82,6 +82,15 @@ pub fn targets_of_kept(location: &Entity, near: (&Source, Option<&Source>)) -> V
     targets(&location.entity_ref, &location.body, document, near, |_| at).0
 }
 
+/// The targets of a Location beyond [`TARGETS_MAX`], as they are written: none of them is followed.
+pub fn beyond(body: &Value) -> impl Iterator<Item = &str> {
+    let spec = &body["spec"];
+    let is_read = spec["type"].as_str().is_none_or(|its| its == TYPE);
+    let items = spec["targets"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let all = spec["target"].as_str().into_iter().chain(items.iter().filter_map(Value::as_str));
+    all.skip(if is_read { TARGETS_MAX } else { usize::MAX })
+}
+
 /// `target`, then `targets`, each with the path that leads to it.
 fn written(spec: &Value) -> Vec<(Vec<String>, &str)> {
     let path = |keys: &[&str]| ["spec"].iter().chain(keys).map(|key| (*key).to_owned()).collect();

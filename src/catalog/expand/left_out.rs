@@ -1,68 +1,121 @@
 //! What a limit leaves out of a root file and was held before: it stays, marked as stale.
 //!
 //! Whoever has met a limit sees the problem at the target; nothing that was good goes because of
-//! it. A file that is left out by its name stays by that name. Which files a pattern that was not
-//! tried would have found nobody knows, nor what the targets are that were not looked at: all that
-//! their Location led to before and that nothing leads to now stay, unless the paths of the branch
-//! are known and say that the file is gone.
+//! it. A file that is left out by its name stays by that name; of a pattern that was not tried, the
+//! held files that fit it stay. So what nothing names any more goes, as without the limit. A file
+//! that stays may be gone in fact, for it is not looked for; where the paths of its branch are
+//! known they tell, and it goes.
 //!
-//! What stays is bounded too: [`KEPT_MAX`] files, and [`BYTES_MAX`] with all the others.
+//! What stays is bounded too: [`KEPT_MAX`] files, and [`BYTES_MAX`] with all the others. So is the
+//! work to tell it ([`BEYOND_MAX`], [`HELD_STEPS_MAX`]); of a Location beyond that all stays that
+//! it led to before and that nothing leads to now.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use super::super::glob::Glob;
 use super::super::locations;
 use super::super::process::keep_file;
-use super::super::target::Place;
+use super::super::target::{self, Place};
 use super::weight::weight;
-use super::{BYTES_MAX, FILES_MAX, Run, Target, identity, unable};
+use super::{BYTES_MAX, FILES_MAX, Run, STEPS_MAX, TARGETS_PER_ROOT_MAX, Target, identity, unable};
 use crate::catalog::{BranchAt, Entity, Gathered, HeldTree, Source};
 
 /// Most files that stay though a limit leaves them out: as many as a file may lead to, so that
 /// none is lost at once, and no more, for others may take their place again and again.
 pub const KEPT_MAX: usize = FILES_MAX;
 
+/// Most targets beyond those of a Location that are looked at, of a root file and of all that it
+/// leads to: as many again as are followed.
+pub const BEYOND_MAX: usize = TARGETS_PER_ROOT_MAX;
+
+/// Most work to tell which held files fit the patterns that were not tried, as [`Glob::steps`]
+/// counts it and one for each file: a tenth of what the others may take. A pattern and 2,000 held
+/// files take some 50,000.
+const HELD_STEPS_MAX: usize = STEPS_MAX / 10;
+
 /// What was left out, as far as anything was held of it.
 #[derive(Default)]
 pub(super) struct LeftOut {
     /// Files, and the Locations that named them.
     files: BTreeMap<Source, String>,
-    /// Locations with patterns that were not tried, or with targets that were not looked at.
+    /// Locations of which nobody has looked what is left out.
     locations: BTreeSet<String>,
+    /// How many targets beyond those of their Locations were looked at.
+    beyond: usize,
+    /// The work with patterns so far.
+    steps: usize,
 }
 
 impl Run<'_> {
     /// Notes that a target is not followed.
     pub(super) fn leave_out(&mut self, target: &Target) {
-        match &target.place {
-            Place::File(source) => self.leave_out_file(target, source),
-            Place::Glob(..) => {
-                self.left_out.locations.insert(target.location.clone());
+        self.leave_out_place(&target.location, &target.place);
+    }
+
+    /// Notes the targets that these Locations in the file at `base` have beyond their number.
+    pub(super) fn leave_out_beyond(&mut self, base: &Source, entities: &[Entity]) {
+        let root = self.given.source;
+        if self.given.previous.keys().all(|held| held == root) {
+            return;
+        }
+        let known: Vec<&Source> = (base != root).then_some(root).into_iter().collect();
+        for entity in entities.iter().filter(|entity| entity.body["kind"] == locations::KIND) {
+            for written in locations::beyond(&entity.body) {
+                if self.left_out.beyond == BEYOND_MAX {
+                    self.left_out.locations.insert(entity.entity_ref.clone());
+                    break;
+                }
+                self.left_out.beyond += 1;
+                if let Ok(place) = target::place(written, base, &known) {
+                    self.leave_out_place(&entity.entity_ref, &place);
+                }
             }
         }
     }
 
-    /// Notes the Locations among these that have more targets than are looked at.
-    pub(super) fn leave_out_beyond(&mut self, entities: &[Entity]) {
-        let targets = |entity: &Entity| {
-            let spec = &entity.body["spec"];
-            let listed = spec["targets"].as_array().map_or(0, Vec::len);
-            listed + usize::from(spec["target"].is_string())
-        };
-        let locations = entities.iter().filter(|entity| entity.body["kind"] == locations::KIND);
-        let large = locations.filter(|location| targets(location) > locations::TARGETS_MAX);
-        self.left_out.locations.extend(large.map(|location| location.entity_ref.clone()));
+    /// Notes that a file that a Location names is not taken in.
+    pub(super) fn leave_out_file(&mut self, location: &str, source: &Source) {
+        if self.given.previous.contains_key(source) {
+            self.left_out.files.insert(source.clone(), location.to_owned());
+        }
     }
 
-    /// Notes that a file that a target leads to is not taken in.
-    pub(super) fn leave_out_file(&mut self, target: &Target, source: &Source) {
-        if self.given.previous.contains_key(source) {
-            self.left_out.files.insert(source.clone(), target.location.clone());
+    fn leave_out_place(&mut self, location: &str, place: &Place) {
+        match place {
+            Place::File(source) => self.leave_out_file(location, source),
+            Place::Glob(branch, glob) => self.leave_out_pattern(location, branch, glob),
+        }
+    }
+
+    fn leave_out_pattern(&mut self, location: &str, branch: &BranchAt, glob: &Glob) {
+        self.left_out.steps += self.given.previous.len();
+        if self.left_out.steps > HELD_STEPS_MAX {
+            self.left_out.locations.insert(location.to_owned());
+            return;
+        }
+        let BranchAt { host, full_name, branch } = branch.clone();
+        let there = Source { host, full_name, branch, path: String::new() };
+        let is_there = |held: &&Source| {
+            held.branch == there.branch && target::is_same_repository(held, &there)
+        };
+        let held: Vec<&Source> = self.given.previous.keys().filter(is_there).collect();
+        let paths: Vec<String> = held.iter().map(|held| held.path.clone()).collect();
+        self.left_out.steps += glob.steps(&paths);
+        if self.left_out.steps > HELD_STEPS_MAX {
+            self.left_out.locations.insert(location.to_owned());
+            return;
+        }
+        for source in held.into_iter().filter(|held| glob.matches(&held.path)) {
+            self.left_out.files.insert(source.clone(), location.to_owned());
         }
     }
 
     /// Keeps what was held of it, unless something led there after all.
     pub(super) fn keep_left_out(&mut self) {
+        // What keeps something may leave out more; the work counts on.
+        let LeftOut { beyond, steps, .. } = self.left_out;
         let left_out = std::mem::take(&mut self.left_out);
+        self.left_out = LeftOut { beyond, steps, ..LeftOut::default() };
         if left_out.files.is_empty() && left_out.locations.is_empty() {
             return;
         }

@@ -1,6 +1,8 @@
 //! What a root file led to before and is left out now, because a limit was met: it stays, marked.
 
-use cuelight::catalog::expand::{DEPTH_MAX, FILES_MAX, PATTERNS_MAX, TARGETS_PER_ROOT_MAX};
+use cuelight::catalog::expand::{
+    BEYOND_MAX, DEPTH_MAX, FILES_MAX, PATTERNS_MAX, TARGETS_PER_ROOT_MAX,
+};
 use cuelight::catalog::{Expanded, HeldFile, locations};
 
 use super::world::{World, location, optional, problems, shown, system};
@@ -117,6 +119,53 @@ fn what_a_location_with_too_many_targets_led_to_stays_unless_it_is_missing() {
     assert_eq!(held(&after, "y.yaml"), None, "it was looked for");
     let told = problems(&after);
     assert!(told.len() == 1 && told[0].contains("a Location may have 500 targets"), "{told:?}");
+}
+
+/// A Location that led to `a.yaml`, `y.yaml` and `z.yaml`, after it got these targets.
+fn after_targets(targets: &[String]) -> Expanded {
+    let mut world = World::new(optional(location("root", &["a.yaml", "y.yaml", "z.yaml"])));
+    for name in ["a", "y", "z"] {
+        world = world.file(&format!("{name}.yaml"), system(name));
+    }
+    let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+    world.then(|world| World { root: optional(location("root", &targets)), ..world })
+}
+
+/// So many targets that lead nowhere, then these.
+fn beyond(count: usize, last: &[&str]) -> Vec<String> {
+    let names = (0..count).map(|n| format!("x{}.none", n % 500));
+    names.chain(last.iter().map(|name| (*name).to_owned())).collect()
+}
+
+#[test]
+fn what_a_large_location_does_not_name_any_more_goes() {
+    let targets = beyond(locations::TARGETS_MAX, &["b.yaml", "z.yaml"]);
+    let after = after_targets(&targets);
+    stays(&after, "z.yaml", "z");
+    assert_eq!((held(&after, "a.yaml"), held(&after, "y.yaml")), (None, None));
+}
+
+#[test]
+fn of_a_pattern_that_is_not_tried_what_fits_it_stays() {
+    let after = after_targets(&beyond(locations::TARGETS_MAX, &["/{b,z}*.yaml"]));
+    stays(&after, "z.yaml", "z");
+    assert_eq!((held(&after, "a.yaml"), held(&after, "y.yaml")), (None, None));
+
+    let after = after_targets(&[patterns(50), patterns(50), "y*.yaml".to_owned()]);
+    stays(&after, "y.yaml", "y");
+    assert_eq!((held(&after, "a.yaml"), held(&after, "z.yaml")), (None, None));
+}
+
+#[test]
+fn of_a_location_that_is_not_looked_through_all_stays_that_it_led_to() {
+    let most = locations::TARGETS_MAX + BEYOND_MAX;
+    let after = after_targets(&beyond(most - 1, &["z.yaml"]));
+    stays(&after, "z.yaml", "z");
+    assert_eq!((held(&after, "a.yaml"), held(&after, "y.yaml")), (None, None));
+    let after = after_targets(&beyond(most, &["z.yaml"]));
+    for name in ["a", "y", "z"] {
+        stays(&after, &format!("{name}.yaml"), name);
+    }
 }
 
 #[test]
