@@ -103,6 +103,11 @@ impl Dependents {
         true
     }
 
+    /// Whether anything depends on a repository.
+    pub fn has(&self, repository: &RepoKey, name: &FullName) -> bool {
+        targets_of(repository, name).iter().any(|target| self.by_target.contains_key(target))
+    }
+
     /// Those that depend on a branch of a repository, or on any of its branches, in the order of
     /// their keys.
     pub fn of(
@@ -111,14 +116,20 @@ impl Dependents {
         name: &FullName,
         branch: Option<&str>,
     ) -> Vec<&Dependent> {
-        let host = &repository.host;
-        let targets = [
-            Target::Name(host.clone(), name.as_str().to_ascii_lowercase()),
-            Target::Id(host.clone(), repository.id),
-        ];
+        self.of_those(repository, name, |its| branch.is_none_or(|branch| its == branch))
+    }
+
+    /// Those that depend on one of these branches of a repository, in the order of their keys.
+    pub fn of_those(
+        &self,
+        repository: &RepoKey,
+        name: &FullName,
+        is_meant: impl Fn(&str) -> bool,
+    ) -> Vec<&Dependent> {
         let mut found: BTreeMap<&RepoKey, &Dependent> = BTreeMap::new();
+        let targets = targets_of(repository, name);
         for branches in targets.iter().filter_map(|target| self.by_target.get(target)) {
-            let keys = branches.iter().filter(|(its, _)| branch.is_none_or(|b| **its == *b));
+            let keys = branches.iter().filter(|(its, _)| is_meant(its));
             for key in keys.flat_map(|(_, keys)| keys) {
                 if let Some(entry) = self.entries.get(key) {
                     found.insert(key, &entry.dependent);
@@ -127,6 +138,15 @@ impl Dependents {
         }
         found.into_values().collect()
     }
+}
+
+/// How a repository may be known.
+fn targets_of(repository: &RepoKey, name: &FullName) -> [Target; 2] {
+    let host = &repository.host;
+    [
+        Target::Name(host.clone(), name.as_str().to_ascii_lowercase()),
+        Target::Id(host.clone(), repository.id),
+    ]
 }
 
 impl Entry {
@@ -184,6 +204,9 @@ mod tests {
         check(&all, (8, "acme/docs"), Some("v2"), &[2]);
         check(&all, (9, "acme/docs"), Some("v3"), &[]);
         check(&all, (9, "acme/docs"), None, &[1, 2]);
+        let others = all.of_those(&key(9), &name("acme/docs"), |branch| branch != "main");
+        assert_eq!(others.iter().map(|it| it.key.id.0).collect::<Vec<_>>(), [2]);
+        assert!(all.has(&key(9), &name("acme/renamed")) && !all.has(&key(8), &name("acme/x")));
         check(&all, (8, "acme/other"), None, &[]);
     }
 

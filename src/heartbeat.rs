@@ -7,8 +7,9 @@
 //! changed than a page shows, or a filter no longer lets one in (how many leave at once is the
 //! brake's business, and the scan knows all of them).
 //!
-//! A repository that was pushed to since the last heartbeat may be one that others include files
-//! of: those of them that were not read since are pushed too, see `included.rs`.
+//! A repository whose default branch has another head than at the last heartbeat may be one that
+//! others include files of: those of them that were not read since are pushed too. Of other
+//! branches no head is known, so they are read for a push once an hour at most; see `included.rs`.
 //!
 //! # What it costs
 //! A loop a provider, no key: it writes nothing but a note an account, keys where something
@@ -26,6 +27,7 @@
 //! until the next scan. Accounts where an App sees selected repositories only are left out: the
 //! question would show others too.
 
+mod heads;
 mod included;
 mod mark;
 
@@ -215,7 +217,7 @@ impl Heartbeat {
             || scanned.as_ref().is_some_and(|scan| scan.ended_at >= self.started_at)
             || now.since(self.started_at) >= START_PATIENCE;
         let (mut keys, leaving) = self.sort(account, &latest, &found);
-        keys.extend(self.including(&latest, mark.pushed, now).await?);
+        keys.extend(self.including(&latest, &mut mark, now).await?);
         let pushed = keys.len();
         push_all(&*scanner.queue, keys).await?;
         mark.forgive(scanned.as_ref());

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::heads::Heads;
 use crate::clock::Timestamp;
 use crate::config::Frequency;
 use crate::github::{Edge, Latest};
@@ -43,6 +44,9 @@ pub(super) struct Mark {
     owed: Option<(Timestamp, String)>,
     /// When the last scan for a heartbeat's sake was asked for.
     scan_at: Option<Timestamp>,
+    /// The default branches that others include files of.
+    #[serde(default)]
+    pub(super) heads: Heads,
 }
 
 /// Whether it is too early for what last happened at `last` and happens at `frequency`.

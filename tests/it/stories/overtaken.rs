@@ -135,23 +135,13 @@ async fn after_more_deliveries_than_are_looked_through_all_who_include_are_read(
 
 #[tokio::test]
 async fn a_heartbeat_sees_a_push_to_a_repository_that_another_accounts_files_include() {
-    let stage = two_accounts().await;
-    stage.world().set_now(tenants::OPENING_SECONDS);
-    stage.world().freeze_time();
-    stage.elsewhere("globex", "a.yaml", &component("a", "service"));
-    stage.including(&["https://github.com/globex/shared/blob/main/a.yaml"], &[]).await;
-    let beat = async || {
-        tenants::advance(&stage, Duration::from_secs(60));
-        stage.world().reset_calls();
-        stage.app.heartbeat.beat(&stage.config.providers[1]).await;
-        stage.work().await
-    };
-    assert!(beat().await.is_empty());
+    let stage = including_elsewhere("main/a.yaml").await;
+    assert!(beat(&stage).await.is_empty());
     tenants::advance(&stage, Duration::from_secs(10));
     stage.world().put_file("globex/shared", "a.yaml", component("a", "website"));
-    assert_eq!(beat().await, [Outcome::Done]);
+    assert_eq!(beat(&stage).await, [Outcome::Done]);
     assert_eq!(stage.type_of("a").await.as_deref(), Some("website"));
-    assert!(beat().await.is_empty(), "once");
+    assert!(beat(&stage).await.is_empty(), "once");
 
     tenants::advance(&stage, Duration::from_secs(10));
     let push = Push::to("main").put("a.yaml", component("a", "library"));
@@ -159,8 +149,101 @@ async fn a_heartbeat_sees_a_push_to_a_repository_that_another_accounts_files_inc
     stage.work().await;
     tenants::advance(&stage, Duration::from_secs(3));
     stage.work().await;
-    assert!(beat().await.is_empty(), "a webhook has told of it");
+    assert!(beat(&stage).await.is_empty(), "a webhook has told of it");
     assert_eq!(stage.type_of("a").await.as_deref(), Some("library"));
+}
+
+/// A stage on which time is the test's, with `globex/shared` and its branches `main`, `v2` and
+/// `feature`, of which `acme/pay` includes this file.
+async fn including_elsewhere(file: &str) -> Stage {
+    let stage = two_accounts().await;
+    stage.world().set_now(tenants::OPENING_SECONDS);
+    stage.world().freeze_time();
+    stage.elsewhere("globex", "a.yaml", &component("a", "service"));
+    for branch in ["v2", "feature"] {
+        stage.world().create_branch("globex/shared", branch, "main");
+    }
+    stage.including(&[&format!("https://github.com/globex/shared/blob/{file}")], &[]).await;
+    stage
+}
+
+/// A push to a branch of it that no webhook tells of, and a heartbeat a minute later.
+async fn beat_after(stage: &Stage, branch: &str, kind: &str) -> Vec<Outcome> {
+    tenants::advance(stage, Duration::from_secs(10));
+    let push = Push::to(branch).put("a.yaml", component("a", kind));
+    drop(stage.world().push("globex/shared", push));
+    beat(stage).await
+}
+
+/// A heartbeat of `globex` a minute later, and the work that comes of it.
+async fn beat(stage: &Stage) -> Vec<Outcome> {
+    tenants::advance(stage, Duration::from_secs(60));
+    stage.world().reset_calls();
+    stage.app.heartbeat.beat(&stage.config.providers[1]).await;
+    stage.work().await
+}
+
+#[tokio::test]
+async fn pushes_to_branches_that_nobody_includes_cost_no_reads_and_hide_no_other() {
+    let stage = including_elsewhere("main/a.yaml").await;
+    assert!(beat(&stage).await.is_empty());
+    for kind in ["x", "y", "z"] {
+        assert!(beat_after(&stage, "feature", kind).await.is_empty());
+        assert_eq!(stage.world().calls().len(), 1, "the heartbeat");
+    }
+    let stage = stage.restart().await;
+    assert!(beat_after(&stage, "feature", "u").await.is_empty(), "it is in the storage");
+    drop(stage.world().put_file("globex/shared", "a.yaml", component("a", "website")));
+    assert_eq!(beat_after(&stage, "feature", "v").await, [Outcome::Done]);
+    assert_eq!(stage.type_of("a").await.as_deref(), Some("website"));
+    assert!(beat_after(&stage, "feature", "w").await.is_empty());
+
+    // Who includes the branch that was the default one is not forgotten.
+    drop(stage.world().set_default_branch("globex/shared", "v2"));
+    assert_eq!(beat_after(&stage, "main", "library").await, [Outcome::Done]);
+    assert_eq!(stage.type_of("a").await.as_deref(), Some("library"));
+}
+
+#[tokio::test]
+async fn a_repository_that_no_heartbeat_saw_included_counts_as_changed_once() {
+    let stage = including_elsewhere("main/a.yaml").await;
+    let text = location(&["https://github.com/globex/late/blob/main/b.yaml"]);
+    let text = text.replace("name: parts", "name: late");
+    let new = NewRepository::named("late").file("b.yaml", component("b", "service"));
+    stage.world().create_repository("globex", new);
+    stage.world().create_branch("globex/late", "feature", "main");
+    beat(&stage).await;
+    let new = NewRepository::named("cart").file(FILE, text);
+    stage.cue(&stage.world().create_repository("acme", new)).await;
+    stage.work().await;
+    let push = |branch: &str, kind: &str| {
+        tenants::advance(&stage, Duration::from_secs(10));
+        let push = Push::to(branch).put("b.yaml", component("b", kind));
+        drop(stage.world().push("globex/late", push));
+    };
+    push("main", "website");
+    assert_eq!(beat(&stage).await, [Outcome::Done]);
+    assert_eq!(stage.type_of("b").await.as_deref(), Some("website"));
+    push("feature", "library");
+    assert!(beat(&stage).await.is_empty());
+}
+
+#[tokio::test]
+async fn who_includes_a_branch_whose_head_is_not_known_is_read_for_a_push_once_an_hour() {
+    let stage = including_elsewhere("v2/a.yaml").await;
+    assert!(beat(&stage).await.is_empty());
+    assert_eq!(beat_after(&stage, "main", "x").await, [Outcome::Done]);
+    for kind in ["library", "website"] {
+        assert!(beat_after(&stage, "v2", kind).await.is_empty(), "it was read in that hour");
+    }
+    tenants::advance(&stage, Duration::from_secs(3600));
+    assert_eq!(beat(&stage).await, [Outcome::Done], "and is read after it");
+    assert_eq!(stage.type_of("a").await.as_deref(), Some("website"));
+    assert!(beat_after(&stage, "feature", "z").await.is_empty());
+    tenants::advance(&stage, Duration::from_secs(7200));
+    assert_eq!(beat(&stage).await, [Outcome::Done]);
+    tenants::advance(&stage, Duration::from_secs(7200));
+    assert!(beat(&stage).await.is_empty(), "nothing was pushed since");
 }
 
 crate::support::on_redis::again_on_redis!(
