@@ -27,6 +27,7 @@ use crate::clock::Timestamp;
 use crate::dependents::{DEPENDENTS_MAX, Dependent, Dependents};
 use crate::engine::EngineError;
 use crate::engine::queue::PushKey;
+use crate::engine::record::RepoRecord;
 use crate::github::{Latest, Repository};
 use crate::work::{Hint, Lane, Reasons, RepoKey, WorkKey};
 
@@ -61,7 +62,9 @@ impl Heartbeat {
         let keys = concerned.iter().map(|(dependent, _)| dependent.key.clone()).collect();
         let records = self.scanner.store.get(keys).await?;
         let due = concerned.iter().zip(&records).filter(|((_, at), record)| {
-            record.as_ref().is_some_and(|record| record.reconciled_at <= *at + LAG)
+            // Who is made afresh from the storage was not read.
+            let was_read = |it: &RepoRecord| it.reconciled_for != Reasons::REPROCESS;
+            record.as_ref().is_some_and(|it| it.reconciled_at <= *at + LAG || !was_read(it))
         });
         Ok(due.map(|((dependent, _), _)| key_of(dependent, now)).collect())
     }

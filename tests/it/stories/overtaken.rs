@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use cuelight::clock::Clock as _;
+use cuelight::config::{AllowedKind, Config, Rule};
 use cuelight::engine::queue::{Delivery, Push as Marks, Pushed};
 use cuelight::ids::{DeliveryId, FullName};
 use cuelight::view_feed::DELIVERIES_MAX;
@@ -202,6 +203,25 @@ async fn pushes_to_branches_that_nobody_includes_cost_no_reads_and_hide_no_other
     drop(stage.world().set_default_branch("globex/shared", "v2"));
     assert_eq!(beat_after(&stage, "main", "library").await, [Outcome::Done]);
     assert_eq!(stage.type_of("a").await.as_deref(), Some("library"));
+}
+
+#[tokio::test]
+async fn who_was_only_made_afresh_after_a_push_is_read() {
+    let stage = including_elsewhere("main/a.yaml").await;
+    assert!(beat(&stage).await.is_empty());
+    tenants::advance(&stage, Duration::from_secs(10));
+    drop(stage.world().put_file("globex/shared", "a.yaml", component("a", "website")));
+    tenants::advance(&stage, Duration::from_secs(10));
+    let only_shown = |config: &mut Config| {
+        let kind = |kind: &str| AllowedKind { kind: kind.to_owned(), spec_type: None };
+        let allow = vec![kind("Component"), kind("Location")];
+        config.rules.rules = Some(vec![Rule { allow, locations: None }]);
+    };
+    let stage = stage.restart_with(only_shown).await;
+    stage.work().await;
+    assert_eq!(stage.type_of("a").await.as_deref(), Some("service"), "nothing was read");
+    assert_eq!(beat(&stage).await, [Outcome::Done]);
+    assert_eq!(stage.type_of("a").await.as_deref(), Some("website"));
 }
 
 #[tokio::test]
