@@ -10,7 +10,7 @@ use std::sync::Arc;
 use imbl::{HashMap, OrdMap, OrdSet};
 
 use crate::ids::{Account, FullName, Host, RepoId};
-use crate::work::RepoKey;
+use crate::work::{Hint, Lane, PushKey, RepoKey, WorkKey};
 
 /// Most records that one event makes be read: one push of keys takes some hundreds. A scan reads
 /// the rest.
@@ -25,6 +25,15 @@ pub struct Dependent {
     pub account: Account,
     /// Its name.
     pub full_name: FullName,
+}
+
+impl Dependent {
+    /// What to push so that it is read; the hint gets its name.
+    pub fn to_push(&self, lane: Lane, hint: Hint) -> PushKey {
+        let Self { key, account, full_name } = self.clone();
+        let hint = Hint { name: Some(full_name), ..hint };
+        PushKey { key: WorkKey::Repo(key), account, lane, hint }
+    }
 }
 
 /// A branch that something depends on.

@@ -29,7 +29,7 @@ use crate::engine::EngineError;
 use crate::engine::queue::PushKey;
 use crate::engine::record::RepoRecord;
 use crate::github::{Latest, Repository};
-use crate::work::{Hint, Lane, Reasons, RepoKey, WorkKey};
+use crate::work::{Hint, Lane, Reasons, RepoKey};
 
 /// A read so soon after a push may not show it, for GitHub lags a little and clocks differ. Whoever
 /// is read for a webhook is read again after 3 s, so that is not read a third time.
@@ -66,7 +66,8 @@ impl Heartbeat {
             let was_read = |it: &RepoRecord| it.reconciled_for != Reasons::REPROCESS;
             record.as_ref().is_some_and(|it| it.reconciled_at <= *at + LAG || !was_read(it))
         });
-        Ok(due.map(|((dependent, _), _)| key_of(dependent, now)).collect())
+        let hint = Hint::new(Reasons::HEARTBEAT, now);
+        Ok(due.map(|((dependent, _), _)| dependent.to_push(Lane::Scan, hint.clone())).collect())
     }
 }
 
@@ -113,10 +114,4 @@ fn concerned(
         mark.heads.put(head);
     }
     all
-}
-
-fn key_of(dependent: &Dependent, now: Timestamp) -> PushKey {
-    let Dependent { key, account, full_name } = dependent.clone();
-    let hint = Hint { name: Some(full_name), ..Hint::new(Reasons::HEARTBEAT, now) };
-    PushKey { key: WorkKey::Repo(key), account, lane: Lane::Scan, hint }
 }

@@ -158,9 +158,7 @@ pub async fn json_body(request: Request) -> Result<Map<String, Value>, ApiError>
 }
 
 /// The same, and the text of it, which has the members in their order.
-pub async fn json_body_and_text(
-    request: Request,
-) -> Result<(Map<String, Value>, Vec<u8>), ApiError> {
+pub async fn json_body_and_text(request: Request) -> Result<(Map<String, Value>, Bytes), ApiError> {
     if content_type(request.headers()).is_none() {
         return Err(ApiError::input("unsupported media type undefined"));
     }
@@ -176,7 +174,7 @@ pub async fn optional_body(request: Request) -> Result<Option<Map<String, Value>
     Ok(Some(backstage_body(request).await?.0))
 }
 
-async fn backstage_body(request: Request) -> Result<(Map<String, Value>, Vec<u8>), ApiError> {
+async fn backstage_body(request: Request) -> Result<(Map<String, Value>, Bytes), ApiError> {
     let too_large = || ApiError::input("request entity too large");
     body_within(request, BODY_BYTES_MAX, too_large).await
 }
@@ -194,24 +192,26 @@ async fn body_within(
     request: Request,
     bytes_max: usize,
     too_large: impl Fn() -> ApiError,
-) -> Result<(Map<String, Value>, Vec<u8>), ApiError> {
+) -> Result<(Map<String, Value>, Bytes), ApiError> {
     let (parts, body) = request.into_parts();
     let content_type = content_type(&parts.headers).unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
     let bytes = read(body, bytes_max).await?.ok_or_else(too_large)?;
     if bytes.is_empty() {
-        return Ok((Map::new(), Vec::new()));
+        return Ok((Map::new(), Bytes::new()));
     }
     if !media_type.eq_ignore_ascii_case("application/json") {
         return Err(ApiError::input(format!("unsupported media type {media_type}")));
     }
     check_encoding(&parts.headers)?;
     // Some editors and shells put a byte order mark there.
-    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
-    match serde_json::from_slice(bytes) {
-        Ok(Value::Object(members)) => Ok((members, bytes.to_vec())),
+    let bytes = bytes
+        .strip_prefix("\u{feff}".as_bytes())
+        .map_or(bytes.clone(), |rest| bytes.slice_ref(rest));
+    match serde_json::from_slice(&bytes) {
+        Ok(Value::Object(members)) => Ok((members, bytes)),
         Ok(Value::Array(_)) => Err(ApiError::input("request/body must be object")),
-        _ => Err(ApiError::input(javascript::body_error(&String::from_utf8_lossy(bytes)))),
+        _ => Err(ApiError::input(javascript::body_error(&String::from_utf8_lossy(&bytes)))),
     }
 }
 

@@ -244,9 +244,7 @@ impl Receiver {
         let reason = reason.filter(|_| outcome == Outcome::Ignored);
         Ok(Accepted { delivery: id, outcome, reason })
     }
-}
 
-impl Receiver {
     /// Whoever came into the index since a delivery was routed, and looked through the ledger
     /// before it was there, does not know of it. If this fails, the next start finds it there.
     async fn keep_newcomers(&self, concern: &Concern, before: &Arc<Routing>, at: Timestamp) {

@@ -114,9 +114,7 @@ impl Operator {
         }
         Ok(verdict)
     }
-}
 
-impl Operator {
     /// Judges an entity, a text that is JSON, by the rules alone.
     ///
     /// # Errors

@@ -26,7 +26,7 @@ use crate::engine::queue::{Inspect, LedgerEntry, PushKey, push_all};
 use crate::engine::record::RepoRecord;
 use crate::engine::{EngineError, Queue};
 use crate::webhook::route::dependent_key;
-use crate::work::{Hint, Lane, Reasons, WorkKey};
+use crate::work::{Hint, Lane, Reasons};
 
 /// A read that began up to so long after a push may not show it: GitHub's copies lag for some
 /// seconds, and the clocks of replicas differ.
@@ -152,7 +152,5 @@ fn keys(
 
 /// The key of one that is read because nobody knows whether it has to be.
 fn in_doubt(newcomer: &Newcomer, now: Timestamp) -> PushKey {
-    let Dependent { key, account, full_name } = newcomer.dependent.clone();
-    let hint = Hint { name: Some(full_name), ..Hint::new(Reasons::SCHEDULE, now) };
-    PushKey { key: WorkKey::Repo(key), account, lane: Lane::Scan, hint }
+    newcomer.dependent.to_push(Lane::Scan, Hint::new(Reasons::SCHEDULE, now))
 }

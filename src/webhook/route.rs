@@ -212,13 +212,7 @@ fn concern(key: &RepoKey, name: &FullName, extent: Extent<'_>) -> Option<Concern
 /// The key of one that depends on a repository that was pushed to. What the event tells of the
 /// other repository says nothing of this one.
 pub fn dependent_key(dependent: &Dependent, received_at: Timestamp) -> PushKey {
-    let name = Some(dependent.full_name.clone());
-    PushKey {
-        key: WorkKey::Repo(dependent.key.clone()),
-        account: dependent.account.clone(),
-        lane: Lane::Event,
-        hint: Hint { name, ..Hint::new(Reasons::PUSH.and(Reasons::INCLUDED), received_at) },
-    }
+    dependent.to_push(Lane::Event, Hint::new(Reasons::PUSH.and(Reasons::INCLUDED), received_at))
 }
 
 fn route_grant(
