@@ -322,8 +322,7 @@ impl<'a> Run<'a> {
         }
         let mut left_out = 0;
         for path in fitting {
-            let BranchAt { host, full_name, branch } = branch.clone();
-            let source = Source { host, full_name, branch, path: path.clone() };
+            let source = branch.file(path.clone());
             if !self.file(file, depth, target, &source) {
                 self.leave_out_file(&target.location, &source);
                 left_out += 1;
@@ -350,9 +349,8 @@ impl<'a> Run<'a> {
             Reached::Taken => {}
             Reached::Missing if target.is_optional => {}
             Reached::Missing => {
-                let Source { host, full_name, branch, path } = source.clone();
-                let place = shown(&BranchAt { host, full_name, branch });
-                let message = format!("there is no file {path} in {place}");
+                let place = shown(&source.branch_at());
+                let message = format!("there is no file {} in {place}", source.path);
                 self.problem(file, target, Code::TargetMissing, message);
             }
             Reached::Unreadable(reason) => {

@@ -19,6 +19,14 @@ pub struct BranchAt {
     pub branch: String,
 }
 
+impl BranchAt {
+    /// A file on it.
+    pub fn file(&self, path: String) -> Source {
+        let Self { host, full_name, branch } = self.clone();
+        Source { host, full_name, branch, path }
+    }
+}
+
 /// Something that has to be read before a file can be processed to the end.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Need {

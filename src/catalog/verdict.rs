@@ -131,7 +131,9 @@ impl Verdict {
                 Place::File(source) if is_same_repository(source, beside.file) => {
                     self.look_at(target, source, beside.gathered);
                 }
-                Place::Glob(branch, glob) if is_of(branch, beside.file) => {
+                Place::Glob(branch, glob)
+                    if is_same_repository(&branch.file(String::new()), beside.file) =>
+                {
                     let need = Need::Tree(branch.clone());
                     match beside.gathered.trees.get(branch) {
                         None => {
@@ -167,8 +169,7 @@ impl Verdict {
                 self.errors.push(("Error", format!("Unable to read url, {why}")));
             }
             Some(HeldFile::Missing) => {
-                let Source { host, full_name, branch, path } = source.clone();
-                self.miss(target, &BranchAt { host, full_name, branch }, &path);
+                self.miss(target, &source.branch_at(), &source.path);
             }
         }
     }
@@ -197,11 +198,6 @@ fn unparsed(source: &Source, text: &str) -> Vec<Said> {
         }
     };
     yaml::parse(text).into_iter().filter_map(wrong).collect()
-}
-
-fn is_of(branch: &BranchAt, file: &Source) -> bool {
-    let BranchAt { host, full_name, branch } = branch.clone();
-    is_same_repository(&Source { host, full_name, branch, path: String::new() }, file)
 }
 
 fn wrong_origin(entity: &Value) -> Option<Said> {

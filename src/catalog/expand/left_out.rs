@@ -93,8 +93,7 @@ impl Run<'_> {
             self.left_out.locations.insert(location.to_owned());
             return;
         }
-        let BranchAt { host, full_name, branch } = branch.clone();
-        let there = Source { host, full_name, branch, path: String::new() };
+        let there = branch.file(String::new());
         let is_there = |held: &&Source| {
             held.branch == there.branch && target::is_same_repository(held, &there)
         };
@@ -161,14 +160,16 @@ struct Paths<'a> {
 impl Paths<'_> {
     /// Whether a file may be there.
     fn may_have(&mut self, source: &Source) -> bool {
-        let Source { host, full_name, branch, path } = source.clone();
-        let at = BranchAt { host, full_name, branch };
         let gathered = self.gathered;
         let known =
-            self.by_branch.entry(at).or_insert_with_key(|at| match gathered.trees.get(at) {
-                Some(HeldTree::Paths(paths)) => Some(paths.iter().map(String::as_str).collect()),
-                Some(HeldTree::Missing | HeldTree::Unreadable(_)) | None => None,
+            self.by_branch.entry(source.branch_at()).or_insert_with_key(|at| {
+                match gathered.trees.get(at) {
+                    Some(HeldTree::Paths(paths)) => {
+                        Some(paths.iter().map(String::as_str).collect())
+                    }
+                    Some(HeldTree::Missing | HeldTree::Unreadable(_)) | None => None,
+                }
             });
-        known.as_ref().is_none_or(|paths| paths.contains(path.as_str()))
+        known.as_ref().is_none_or(|paths| paths.contains(source.path.as_str()))
     }
 }
